@@ -1,0 +1,117 @@
+package configstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Errors that stores return, always wrapped with what was being done; compare with errors.Is.
+var (
+	// ErrNotFound: there is no such client.
+	ErrNotFound = errors.New("client not found")
+	// ErrExists: a client with that id exists already.
+	ErrExists = errors.New("client exists already")
+	// ErrConflict: the stored version is not the one that the write expected.
+	ErrConflict = errors.New("version conflict")
+	// ErrHostTaken: an edit host belongs to another client. See HostTakenError.
+	ErrHostTaken = errors.New("host is taken by another client")
+	// ErrUnavailable: the store cannot be reached or is overloaded; the call may be tried again.
+	ErrUnavailable = errors.New("config store unavailable")
+)
+
+// HostTakenError names the host that another client holds, never its owner. It is ErrHostTaken.
+type HostTakenError struct{ Host string }
+
+// Error names the host.
+func (e *HostTakenError) Error() string {
+	return fmt.Sprintf("host %q is taken by another client", e.Host)
+}
+
+// Is reports whether target is ErrHostTaken.
+func (e *HostTakenError) Is(target error) bool { return target == ErrHostTaken }
+
+// ConflictError names both versions of a lost optimistic lock. It is ErrConflict.
+type ConflictError struct {
+	ClientID     string
+	Have, Expect int64 // Have is what is stored
+}
+
+// Error names the client and both versions.
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("client %q is at version %d, not %d: somebody changed it since; read it again", e.ClientID, e.Have, e.Expect)
+}
+
+// Is reports whether target is ErrConflict.
+func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
+
+// AnyVersion, as the expected version of a write, means: whatever is stored, or nothing.
+const AnyVersion int64 = -1
+
+// NoVersion, as the expected version of a Put, means: the client must not exist yet.
+const NoVersion int64 = -2
+
+// Store keeps client configurations. All methods are safe for concurrent use by
+// many goroutines and many processes. Every method may return ErrUnavailable.
+//
+// A write changes the client, its claims on edit hosts and the change log in one
+// transaction: either all of it is seen or none.
+type Store interface {
+	// Get returns a client's record. ErrNotFound if there is none.
+	Get(ctx context.Context, id string) (Record, error)
+
+	// Put creates or replaces a client's configuration and returns it as stored.
+	// What the stored row holds and this version does not know is kept. The
+	// caller has validated the client. expect is the version that must be stored,
+	// or AnyVersion, or NoVersion (create only).
+	// ErrConflict if another version is stored or none is; ErrExists for
+	// NoVersion if one is; ErrHostTaken if an edit host belongs to another client.
+	Put(ctx context.Context, c Client, expect int64) (Record, error)
+
+	// Delete removes a client and releases its hosts. ErrNotFound if there is
+	// none, ErrConflict if expect is neither AnyVersion nor the stored version.
+	Delete(ctx context.Context, id string, expect int64) error
+
+	// List returns up to limit records in the order of their ids, those after
+	// the id `after`. Fewer than limit means that there are no more.
+	List(ctx context.Context, after string, limit int) ([]Record, error)
+
+	// Scan calls fn for every client, in any order, and returns a position from
+	// which Changes misses nothing that Scan did not see. An error of fn ends
+	// the scan and is returned.
+	Scan(ctx context.Context, fn func(Entry) error) (Position, error)
+
+	// Changes returns what changed after a position, in order, and the position
+	// after that. Entries may repeat; a follower applies the newest version it
+	// has seen. ErrPositionLost if the log no longer reaches back that far: scan again.
+	Changes(ctx context.Context, since Position) ([]Change, Position, error)
+
+	// Close releases what the store holds. The store must not be used after.
+	Close() error
+}
+
+// ErrPositionLost: the change log no longer reaches back to a position.
+var ErrPositionLost = errors.New("position is older than the change log")
+
+// Position is a place in a store's change log, opaque to all but the store that made it.
+type Position string
+
+// Change is one entry of the change log.
+type Change struct {
+	ClientID string
+	Version  int64
+	// Deleted marks a tombstone; Entry is zero then.
+	Deleted bool
+	// Entry is the client as of this change or newer.
+	Entry Entry
+}
+
+// Entry is what routing needs of a client: no keys, no build settings.
+type Entry struct {
+	ClientID string
+	// Hosts are the normalised edit hosts, domains.edit first, then the aliases.
+	Hosts    []string
+	Settings Settings
+	Version  int64
+	Disabled bool
+}

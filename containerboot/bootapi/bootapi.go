@@ -1,0 +1,220 @@
+// Package bootapi is what an edge and the containerboot in a session container say
+// to each other: environment, headers, paths, the proof and the claim, and the
+// status and events by which a container reports its progress.
+//
+// The order of a start:
+//
+//  1. The runner starts containerboot with ids and EnvTokenHash in its environment.
+//     It listens at once and answers nothing but PathProof and PathClaim.
+//  2. The edge asks PathProof with a fresh nonce. The answer shows that this is the
+//     container which was started with this hash, not another on a reused address.
+//  3. The edge posts the Claim to PathClaim. The container checks the token against
+//     the hash and boots. The same claim again is answered alike, any other is refused.
+//  4. The edge follows PathEvents (with HeaderToken) until the phase is ready or failed.
+package bootapi
+
+// Environment of containerboot. See its package comment for the whole manual.
+const (
+	EnvSessionID = "SESSION_ID"
+	// EnvTokenHash is the hex SHA-256 of the session's token. Set: wait for a claim.
+	EnvTokenHash = "WEBORDINARY_TOKEN_HASH"
+	EnvPort      = "PORT"
+	// EnvListen is the address to listen on. Default: all. The process runner sets 127.0.0.1.
+	EnvListen = "LISTEN_ADDRESS"
+	// EnvWorkspace is the folder of the client's working tree.
+	EnvWorkspace = "WORKSPACE_PATH"
+	// EnvCache is the folder of the caches, shared by the containers of many sessions.
+	EnvCache = "CACHE_PATH"
+	// EnvAPIUpstream is the origin (http://host:port) that gets /api/* other than containerboot's own.
+	EnvAPIUpstream = "API_UPSTREAM"
+	// EnvParentFD is the number of an inherited pipe's read end. When it reaches
+	// its end the parent is gone: save, and end.
+	EnvParentFD = "WEBORDINARY_PARENT_FD"
+	// EnvLockFD is the number of an inherited, locked file that must stay open
+	// in this process, and in no child of it, for as long as it lives.
+	EnvLockFD = "WEBORDINARY_LOCK_FD"
+
+	// Standalone only: without EnvTokenHash.
+	EnvClientID     = "CLIENT_ID"
+	EnvClientConfig = "CLIENT_CONFIG" // JSON
+)
+
+// Headers.
+const (
+	// HeaderToken carries the session's token on each proxied request and on the
+	// edge's own requests. containerboot compares it in constant time, answers 421
+	// (Misdirected Request) on a mismatch, and strips it.
+	HeaderToken = "X-Webordinary-Token"
+	// HeaderActivity: "none" marks a proxied request that must not count as activity.
+	HeaderActivity = "X-Webordinary-Activity"
+	// HeaderPrefix of all headers that the edge strips from what visitors send.
+	HeaderPrefix = "X-Webordinary-"
+)
+
+// ActivityNone is the value of HeaderActivity for requests that do not count.
+const ActivityNone = "none"
+
+// Paths under PathPrivate are the edge's own. They ask for `Authorization: Bearer
+// <token>` (PathProof for nothing), which no proxied request can carry, and the edge
+// proxies none of them.
+const (
+	PathPrivate = "/.boot/"
+	PathProof   = "/.boot/proof"   // POST ProofRequest → Proof
+	PathClaim   = "/.boot/claim"   // POST Claim → Status; 409 if another claim holds
+	PathQuiesce = "/.boot/quiesce" // POST QuiesceRequest → QuiesceReply
+)
+
+// Public paths, below the session's prefix and without it.
+const (
+	PathHealth  = "/api/health"  // 200 when the site answers, 503 with a Status before and after a failure
+	PathStatus  = "/api/status"  // 200, Status
+	PathEvents  = "/api/events"  // text/event-stream of Event
+	PathSave    = "/api/save"    // POST → SaveResult
+	PathRebuild = "/api/rebuild" // POST → 202, Status
+)
+
+// Phase is how far a boot has come. Phases only ever go forward, except that every
+// one may go to PhaseFailed.
+type Phase string
+
+// The phases, in their order. The edge shows PhaseStarting before there is a container.
+const (
+	PhaseStarting   Phase = "starting"
+	PhaseClaimed    Phase = "claimed"
+	PhaseCloning    Phase = "cloning"
+	PhaseInstalling Phase = "installing"
+	PhaseBuilding   Phase = "building"
+	PhaseReady      Phase = "ready"
+	PhaseStopping   Phase = "stopping"
+	PhaseFailed     Phase = "failed"
+)
+
+// Failure says why a boot failed.
+type Failure struct {
+	// Phase is the step that failed.
+	Phase Phase `json:"phase"`
+	// Cause is one sentence for a client's editor.
+	Cause string `json:"cause"`
+	// Detail is for the operator: output of the tool, shortened, without secrets.
+	Detail string `json:"detail,omitempty"`
+	// Retryable: trying again may help without a change by anybody.
+	Retryable bool `json:"retryable"`
+}
+
+// Status is what a container says of itself.
+type Status struct {
+	SessionID string `json:"sessionId,omitempty"`
+	Epoch     int64  `json:"epoch,omitempty"`
+	Phase     Phase  `json:"phase"`
+	// PhaseMillis is how long the present phase has lasted, TotalMillis how long since the start.
+	PhaseMillis int64 `json:"phaseMillis"`
+	TotalMillis int64 `json:"totalMillis"`
+	// Step is what is being done, in a few words ("npm ci"); may be empty.
+	Step    string   `json:"step,omitempty"`
+	Failure *Failure `json:"failure,omitempty"`
+	// Log holds the last lines of the tools' output, oldest first, at most 20.
+	Log []string `json:"log,omitempty"`
+	// Commit is what is checked out; Branch the edit branch.
+	Commit string `json:"commit,omitempty"`
+	Branch string `json:"branch,omitempty"`
+	// Reused says which steps a cache made needless: "clone", "install", "build".
+	Reused []string `json:"reused,omitempty"`
+	// IdleMillis is the time since the last activity; ActivityKind what it was.
+	IdleMillis   int64  `json:"idleMillis"`
+	ActivityKind string `json:"activityKind,omitempty"`
+	// LastSave is the outcome of the last save; nil before the first.
+	LastSave *SaveResult `json:"lastSave,omitempty"`
+}
+
+// Event names of PathEvents: each message's data is JSON.
+const (
+	// EventStatus carries a Status: the first message, and at each change of phase or step.
+	EventStatus = "status"
+	// EventLog carries a LogLine.
+	EventLog = "log"
+)
+
+// LogLine is one line of a tool's output, without its line end, at most 1,000 bytes.
+type LogLine struct {
+	Phase Phase  `json:"phase"`
+	Line  string `json:"line"`
+}
+
+// ProofRequest asks a container to prove that it was started with a token's hash.
+type ProofRequest struct {
+	// Nonce is 32 random bytes, in hex, made for this request.
+	Nonce string `json:"nonce"`
+}
+
+// Proof is the answer: see MakeProof.
+type Proof struct {
+	Proof string `json:"proof"` // hex
+}
+
+// Claim gives a started container to a session. It is the only way in which secrets
+// reach a container.
+type Claim struct {
+	Token     string `json:"token"`
+	SessionID string `json:"sessionId"`
+	ClientID  string `json:"clientId"`
+	Epoch     int64  `json:"epoch"`
+	// Site is what to clone, build and serve.
+	Site Site `json:"site"`
+	// EditBranch is the branch that is made from Site.Branch where the remote has none.
+	EditBranch string `json:"editBranch"`
+	// Prefix is the path under which the edge serves the session: /session/{id}.
+	Prefix string `json:"prefix"`
+	// EditHosts are the hosts under which the edge serves the client.
+	EditHosts []string `json:"editHosts"`
+	// AbandonAfterSeconds is how long the container may hear nothing from any edge
+	// before it saves and ends itself. Zero: never.
+	AbandonAfterSeconds int64 `json:"abandonAfterSeconds,omitempty"`
+	// Instruction is a text for the editing agent; containerboot passes it on unread.
+	Instruction string `json:"instruction,omitempty"`
+}
+
+// Site is the part of a client's configuration that a container needs, with
+// credentials resolved.
+type Site struct {
+	RepositoryURL string            `json:"repositoryUrl"`
+	Branch        string            `json:"branch"`
+	Directory     string            `json:"directory,omitempty"`
+	DeployKey     string            `json:"deployKey,omitempty"` // PEM
+	AllowFile     bool              `json:"allowFile,omitempty"` // file: repositories allowed
+	Install       string            `json:"install,omitempty"`
+	Command       string            `json:"command,omitempty"`
+	Output        string            `json:"output,omitempty"`
+	Mode          string            `json:"mode,omitempty"`
+	NodeVersion   string            `json:"nodeVersion,omitempty"`
+	Env           map[string]string `json:"env,omitempty"`
+	HealthPath    string            `json:"healthPath,omitempty"`
+}
+
+// QuiesceRequest asks a container to prepare for its stop.
+type QuiesceRequest struct {
+	// IdleMillis is how long the container must have been idle to agree. Zero: agree
+	// whatever the activity is (an operator's or editor's sleep).
+	IdleMillis int64 `json:"idleMillis"`
+}
+
+// QuiesceReply says whether the container agreed. Agreed means that work is saved,
+// that no further writes are taken, and that it may be stopped.
+type QuiesceReply struct {
+	Agreed bool `json:"agreed"`
+	// IdleMillis is the time since the last activity.
+	IdleMillis int64 `json:"idleMillis"`
+	// Reason says why not, in a few words: "active: document 3s ago", "busy: building", "save failed: …".
+	Reason string `json:"reason,omitempty"`
+	// Busy: a build, a transfer or an agent's job is under way.
+	Busy bool        `json:"busy,omitempty"`
+	Save *SaveResult `json:"save,omitempty"`
+}
+
+// SaveResult says where work was saved.
+type SaveResult struct {
+	// Where is "nothing" (no changes), "remote", or "bundle" (kept in the cache because the push failed).
+	Where  string `json:"where"`
+	Commit string `json:"commit,omitempty"`
+	// Error says why the remote did not take it, for the operator.
+	Error string `json:"error,omitempty"`
+}
