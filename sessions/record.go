@@ -1,0 +1,103 @@
+// Package sessions is the life of edit sessions: their record and state machine, the
+// Registry contract (where records are kept) and the Runner contract (what holds a
+// container), waking, limits, idle reaping, recovery, and preview URLs.
+package sessions
+
+import (
+	"time"
+
+	"github.com/webordinary/router/containerboot/bootapi"
+)
+
+// Status is the state of a session. See Next for the transitions.
+type Status string
+
+// The states of a session.
+const (
+	StatusInactive     Status = "inactive"
+	StatusInitializing Status = "initializing"
+	StatusActive       Status = "active"
+	StatusDraining     Status = "draining"
+	StatusFailed       Status = "failed"
+)
+
+// Record is an edit session as a registry keeps it.
+type Record struct {
+	// SessionID has at least 128 random bits and lets a person in. Ids of the older
+	// tools ("client#user#thread") are kept as they are.
+	SessionID string `json:"sessionId"`
+	ClientID  string `json:"clientId"`
+	UserID    string `json:"userId,omitempty"`
+	// ThreadID is the editing thread; one thread of a client is one session.
+	ThreadID string `json:"threadId"`
+	// EditBranch is the git branch of the session: the thread's id.
+	EditBranch string `json:"editBranch"`
+	PreviewURL string `json:"previewUrl"`
+	Status     Status `json:"status"`
+
+	CreatedAt time.Time `json:"createdAt"`
+	// LastActivity is as the container last told it, or the time of the last wake.
+	LastActivity time.Time `json:"lastActivity"`
+
+	// Epoch counts wakes. A container belongs to one epoch of one session.
+	Epoch int64 `json:"epoch"`
+	// Version counts writes; it is the optimistic lock.
+	Version int64 `json:"version"`
+
+	// Lease names the edge which is waking or stopping the session; nil otherwise.
+	Lease *Lease `json:"lease,omitempty"`
+	// Start holds the frozen parameters of the present epoch's start; nil when no
+	// container may exist.
+	Start *Start `json:"start,omitempty"`
+	// Container is the runner's reference to the container; "" until it was started,
+	// and again only after its stop was confirmed.
+	Container string `json:"taskArn,omitempty"`
+	// ContainerIP and ContainerPort are where the container listens, once known.
+	ContainerIP   string `json:"containerIp,omitempty"`
+	ContainerPort int    `json:"containerPort,omitempty"`
+
+	// Failure is why the last wake failed; nil unless Status is failed.
+	Failure *Failure `json:"failure,omitempty"`
+	// AskAt is when the reaper next asks the container whether it is idle; zero unless active.
+	AskAt time.Time `json:"askAt,omitzero"`
+}
+
+// HoldsSlot reports whether the session counts against its client's
+// maxConcurrentSessions: from the start of a wake to the confirmed stop of its container.
+func (r Record) HoldsSlot() bool { return r.Start != nil }
+
+// Lease is the right of one edge to carry a session's wake or stop through. It is
+// renewed by a write; another edge takes it over when it has seen it unchanged for its
+// length by its own clock, so that no two machines' clocks are compared.
+type Lease struct {
+	Holder string `json:"holder"` // the edge's id, new at every start of its process
+	Beat   int64  `json:"beat"`   // counts renewals
+}
+
+// Start is what a container was, or will be, started with. It is frozen with the
+// epoch, so that any edge that repeats the start repeats it exactly.
+type Start struct {
+	// Token opens this one container. A secret: never logged, never shown.
+	Token Token `json:"token"`
+	// Size is the container size of the client's settings.
+	Size string `json:"size"`
+	// At is when the start was decided.
+	At time.Time `json:"at"`
+}
+
+// Token is a container's token; its String is redacted.
+type Token string
+
+// String never shows the token.
+func (Token) String() string { return "[redacted]" }
+
+// GoString never shows the token.
+func (Token) GoString() string { return "[redacted]" }
+
+// Failure is why a wake failed, and how often in a row.
+type Failure struct {
+	bootapi.Failure
+	At time.Time `json:"at"`
+	// Attempts counts failures in a row; it sets the back-off.
+	Attempts int `json:"attempts"`
+}

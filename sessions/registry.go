@@ -1,0 +1,78 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Errors of registries, always wrapped; compare with errors.Is.
+var (
+	// ErrNotFound: there is no such session.
+	ErrNotFound = errors.New("session not found")
+	// ErrConflict: the record has changed since it was read; read it again.
+	ErrConflict = errors.New("session has changed")
+	// ErrThreadTaken: the client's thread has a session already. See ThreadTakenError.
+	ErrThreadTaken = errors.New("thread has a session already")
+	// ErrLimit: the client has as many sessions with a container as it may have.
+	ErrLimit = errors.New("client is at its limit of concurrent sessions")
+	// ErrUnavailable: the registry cannot be reached or is overloaded.
+	ErrUnavailable = errors.New("session registry unavailable")
+)
+
+// ThreadTakenError names the session that a thread has. It is ErrThreadTaken.
+type ThreadTakenError struct{ ThreadID, SessionID string }
+
+// Error names the thread.
+func (e *ThreadTakenError) Error() string { return fmt.Sprintf("thread %q has a session already", e.ThreadID) }
+
+// Is reports whether target is ErrThreadTaken.
+func (e *ThreadTakenError) Is(target error) bool { return target == ErrThreadTaken }
+
+// Registry keeps session records. All methods are safe for concurrent use by many
+// goroutines and processes; every one may return ErrUnavailable.
+//
+// A registry also keeps, in the same transaction as the record, which sessions of a
+// client hold a slot (Record.HoldsSlot) and which session a thread has.
+type Registry interface {
+	// Create adds a session; its version becomes 1. If it holds a slot, the client
+	// may have at most limit such sessions with it. ErrThreadTaken if the
+	// client's thread has a session, ErrConflict if the id exists, ErrLimit.
+	Create(ctx context.Context, r Record, limit int) (Record, error)
+
+	// Get returns a session, as of the last write that returned. ErrNotFound.
+	Get(ctx context.Context, id string) (Record, error)
+
+	// ByThread returns the session of a client's thread. ErrNotFound.
+	ByThread(ctx context.Context, clientID, threadID string) (Record, error)
+
+	// Update replaces a record whose stored version is r.Version, and returns it
+	// with the next version. If the stored record held no slot and r does, limit
+	// applies as in Create; if it is the other way round the slot is freed.
+	// SessionID, ClientID and ThreadID never change. ErrNotFound, ErrConflict, ErrLimit.
+	Update(ctx context.Context, r Record, limit int) (Record, error)
+
+	// Delete removes a session at the given version, its thread and its slot.
+	// ErrNotFound, ErrConflict.
+	Delete(ctx context.Context, id string, version int64) error
+
+	// List returns up to limit sessions in the order of their ids, those after the
+	// id `after`, of one client or, with clientID "", of all. Fewer than limit
+	// means that there are no more.
+	List(ctx context.Context, clientID, after string, limit int) ([]Record, error)
+
+	// Running returns the ids of the sessions of a client that hold a slot.
+	Running(ctx context.Context, clientID string) ([]string, error)
+
+	// Due returns up to limit active sessions whose AskAt is not after t, the
+	// earliest first.
+	Due(ctx context.Context, t time.Time, limit int) ([]Record, error)
+
+	// Unsettled returns up to limit sessions that are initializing or draining, or
+	// that failed and still hold a slot: what an edge that died may have left behind.
+	Unsettled(ctx context.Context, limit int) ([]Record, error)
+
+	// Close releases what the registry holds.
+	Close() error
+}

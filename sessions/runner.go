@@ -1,0 +1,65 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+)
+
+// Errors of runners.
+var (
+	// ErrNoContainer: the runner knows no such container, or it has ended.
+	ErrNoContainer = errors.New("no such container")
+	// ErrCapacity: there is no room for another container at present; see the error's text.
+	ErrCapacity = errors.New("no capacity")
+	// ErrRunnerUnavailable: the runner cannot be reached or is throttled.
+	ErrRunnerUnavailable = errors.New("runner unavailable")
+)
+
+// StartRequest says what to start. It holds no secrets: they reach a container by its claim.
+type StartRequest struct {
+	SessionID string
+	ClientID  string
+	Epoch     int64
+	// TokenHash is bootapi.HashToken of the container's token.
+	TokenHash string
+	Size      string
+}
+
+// Container is a container as a runner sees it.
+type Container struct {
+	// Ref identifies it to the runner that started it.
+	Ref       string
+	SessionID string
+	Epoch     int64
+	// Address is "host:port" once it is known, else "".
+	Address string
+	// Running: it has not ended. A container that ended may still be listed for a while.
+	Running bool
+	// Reason says in words why it is not running, or not yet; may be empty.
+	Reason string
+}
+
+// Runner starts and stops containers. All methods are safe for concurrent use.
+// Every method may return ErrRunnerUnavailable.
+type Runner interface {
+	// Start starts the container of a session's epoch and returns at once. It is
+	// idempotent: the same request again returns the same container, and it never
+	// runs two containers of one session: where one of an earlier epoch still
+	// runs it is asked to end, waited for as long as a save may take, and then
+	// killed. ErrCapacity.
+	Start(ctx context.Context, r StartRequest) (Container, error)
+
+	// Describe returns the state of a container. ErrNoContainer.
+	Describe(ctx context.Context, ref string) (Container, error)
+
+	// Stop ends a container, giving it time to save, and returns when it is
+	// confirmed to have ended with all that it started. Stopping one that has
+	// ended is no error.
+	Stop(ctx context.Context, ref, reason string) error
+
+	// List returns the containers that this deployment started and that still run.
+	List(ctx context.Context) ([]Container, error)
+
+	// Close stops what must not outlive this process and releases the rest.
+	Close(ctx context.Context) error
+}
