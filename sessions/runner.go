@@ -42,11 +42,11 @@ type Container struct {
 // Runner starts and stops containers. All methods are safe for concurrent use.
 // Every method may return ErrRunnerUnavailable.
 type Runner interface {
-	// Start starts the container of a session's epoch and returns at once. It is
-	// idempotent: the same request again returns the same container, and it never
-	// runs two containers of one session: where one of an earlier epoch still
-	// runs it is asked to end, waited for as long as a save may take, and then
-	// killed. ErrCapacity.
+	// Start starts the container of a session's epoch; it does not wait until it
+	// listens. It is idempotent: the same request again returns the same container.
+	// It never runs two containers of one session: where one of an earlier epoch
+	// still runs, that one is asked to end, waited for as long as a save may take,
+	// and then killed; Start returns after that. ErrCapacity.
 	Start(ctx context.Context, r StartRequest) (Container, error)
 
 	// Describe returns the state of a container. ErrNoContainer.
