@@ -47,6 +47,9 @@ const (
 	HeaderToken = "X-Webordinary-Token"
 	// HeaderActivity: "none" marks a proxied request that must not count as activity.
 	HeaderActivity = "X-Webordinary-Activity"
+	// HeaderRefused is on containerboot's own 421 (value "token"), to tell it from one
+	// of the site.
+	HeaderRefused = "X-Webordinary-Refused"
 	// HeaderPrefix of all headers that the edge strips from what visitors send.
 	HeaderPrefix = "X-Webordinary-"
 )
