@@ -33,7 +33,10 @@ type Record struct {
 	// EditBranch is the git branch of the session: the thread's id.
 	EditBranch string `json:"editBranch"`
 	PreviewURL string `json:"previewUrl"`
-	Status     Status `json:"status"`
+	// Instruction is a text for the editing agent, given to the next container that
+	// becomes ready and cleared then.
+	Instruction string `json:"instruction,omitempty"`
+	Status      Status `json:"status"`
 
 	CreatedAt time.Time `json:"createdAt"`
 	// LastActivity is as the container last told it, or the time of the last wake.
@@ -56,7 +59,8 @@ type Record struct {
 	ContainerIP   string `json:"containerIp,omitempty"`
 	ContainerPort int    `json:"containerPort,omitempty"`
 
-	// Failure is why the last wake failed; nil unless Status is failed.
+	// Failure is why the last wake failed. It is kept, for its count, through the
+	// wakes that follow until one is ready; nil if the last wake did not fail.
 	Failure *Failure `json:"failure,omitempty"`
 	// AskAt is when the reaper next asks the container whether it is idle; zero unless active.
 	AskAt time.Time `json:"askAt,omitzero"`
@@ -66,12 +70,36 @@ type Record struct {
 // maxConcurrentSessions: from the start of a wake to the confirmed stop of its container.
 func (r Record) HoldsSlot() bool { return r.Start != nil }
 
+// RetryAt is when a failed session may be woken again without anybody asking for it
+// expressly; zero for a session that did not fail.
+func (r Record) RetryAt() time.Time {
+	if r.Status != StatusFailed || r.Failure == nil {
+		return time.Time{}
+	}
+	return r.Failure.At.Add(BackOff(r.Failure.Attempts))
+}
+
+// WithoutToken returns the record as it may be shown: without the container's token.
+func (r Record) WithoutToken() Record {
+	if r.Start != nil {
+		start := *r.Start
+		start.Token = ""
+		r.Start = &start
+	}
+	return r
+}
+
 // Lease is the right of one edge to carry a session's wake or stop through. It is
 // renewed by a write; another edge takes it over when it has seen it unchanged for its
 // length by its own clock, so that no two machines' clocks are compared.
 type Lease struct {
 	Holder string `json:"holder"` // the edge's id, new at every start of its process
 	Beat   int64  `json:"beat"`   // counts renewals
+}
+
+// is reports whether a and b are the same beat of the same holder.
+func (l *Lease) is(other *Lease) bool {
+	return l != nil && other != nil && *l == *other
 }
 
 // Start is what a container was, or will be, started with. It is frozen with the

@@ -25,7 +25,9 @@ var (
 type ThreadTakenError struct{ ThreadID, SessionID string }
 
 // Error names the thread.
-func (e *ThreadTakenError) Error() string { return fmt.Sprintf("thread %q has a session already", e.ThreadID) }
+func (e *ThreadTakenError) Error() string {
+	return fmt.Sprintf("thread %q has a session already", e.ThreadID)
+}
 
 // Is reports whether target is ErrThreadTaken.
 func (e *ThreadTakenError) Is(target error) bool { return target == ErrThreadTaken }
