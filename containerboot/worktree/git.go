@@ -1,0 +1,3 @@
+package worktree
+
+func (w *Worktree) baseEnv() []string { return nil }

@@ -1,0 +1,119 @@
+// Package worktree is the git side of a session container: it clones a client's
+// repository, keeps the edit branch, saves the work, and restores what could not be
+// pushed.
+//
+// There are two git directories. The one which fetches, saves and pushes lies outside
+// the workspace (Config.GitDir) and is this package's alone. The workspace has an
+// ordinary .git as well, so that people and an editing agent can use git there: it
+// borrows the objects of the first and knows no credentials. Everything in the
+// workspace belongs to the client's code and may be hostile, so no git process of this
+// package ever takes the workspace's .git as its repository: its HEAD is read as a
+// file, and commits made there are copied as data. Thus no hook, filter, alias or other
+// configuration of the workspace ever runs here, and nothing in it meets the deploy key.
+//
+// The key is on disk, mode 0600 beside GitDir, only while git speaks to the remote. Hosts
+// are pinned at their first use in {CacheDir}/{ClientID}/known_hosts; the known hosts of
+// system and user are not read. A host that changes its key is refused until the
+// operator removes its line there.
+//
+// What the remote does not take is kept as {CacheDir}/{ClientID}/bundles/{SessionID}.bundle
+// until a push succeeds. Nothing is ever pushed by force, and nothing that may be
+// somebody's work is deleted: a workspace of unknown origin is moved aside to
+// {Dir}.kept-{time}.
+package worktree
+
+import (
+	"net/url"
+	"path/filepath"
+	"sync"
+	"syscall"
+)
+
+// Config says what to clone and where. Paths must be absolute.
+type Config struct {
+	// SessionID names the bundle; ClientID the folder below CacheDir that sessions
+	// of the same client, and no others, share.
+	SessionID, ClientID string
+	// Dir is the workspace: the client's working tree.
+	Dir string
+	// GitDir is this package's own git directory, outside the workspace. Names that
+	// begin with those of Dir and GitDir are used beside them while cloning: both
+	// parents must be writable, and Dir must not be a mount point.
+	GitDir string
+	// CacheDir holds bundles and known hosts below {CacheDir}/{ClientID}.
+	CacheDir string
+	// URL is https, ssh (both forms), or file where AllowFile is set. A name and a
+	// password in an https URL are used but never shown nor stored.
+	URL string
+	// Branch is what EditBranch is made from where the remote has none.
+	Branch, EditBranch string
+	// DeployKey is a PEM private key for ssh. Empty: none.
+	DeployKey string
+	// AllowFile allows file: URLs.
+	AllowFile bool
+	// Exclude are patterns in the form of .gitignore for files that are never saved
+	// unless the repository has them already, beside the repository's own
+	// .gitignore and node_modules.
+	Exclude []string
+	// Log gets each line of git's progress and output, without secrets and at most
+	// 1,000 bytes long. It is called by one goroutine at a time. Nil: none.
+	Log func(line string)
+	// RunAs owns the workspace's files. Nil: this process's user.
+	RunAs *syscall.Credential
+}
+
+// Prepared is what Prepare found or made.
+type Prepared struct {
+	// Commit is what is checked out; Branch is the edit branch.
+	Commit, Branch string
+	// Cloned is false where the workspace was whole and needed no remote.
+	Cloned bool
+	// Restored is the commit that was restored from a bundle. Empty: none.
+	Restored string
+}
+
+// Worktree is the working tree of one session. Its methods may be called concurrently;
+// those that need git take turns. Only one process may use a session's at a time.
+type Worktree struct {
+	cfg    Config
+	remote remote
+	env    []string // what every git process gets
+
+	mu      sync.Mutex
+	keyTree string // tree at the last ContentKey; empty before it
+}
+
+// New returns the Worktree of a session, having checked the whole configuration. It
+// touches no files. Errors name the field.
+func New(cfg Config) (*Worktree, error) {
+	remote, err := validate(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Log == nil {
+		cfg.Log = func(string) {}
+	}
+	w := &Worktree{cfg: cfg, remote: remote}
+	w.env = w.baseEnv()
+	return w, nil
+}
+
+func (w *Worktree) clientCache() string { return filepath.Join(w.cfg.CacheDir, w.cfg.ClientID) }
+
+func (w *Worktree) bundlePath() string {
+	return filepath.Join(w.clientCache(), "bundles", fileName(w.cfg.SessionID)+".bundle")
+}
+
+// fileName makes one path element of an id: the older tools' ids contain '#'.
+func fileName(id string) string { return url.PathEscape(id) }
+
+// The refs of GitDir. Beside them is refs/heads/{EditBranch}, what is saved.
+const (
+	// refPushed is the last commit that the remote is known to have.
+	refPushed = "refs/webordinary/pushed"
+	// refShallow heads the commits of a bundle whose parents are not in it.
+	refShallow = "refs/webordinary/shallow/"
+)
+
+func (w *Worktree) editRef() string   { return "refs/heads/" + w.cfg.EditBranch }
+func (w *Worktree) remoteRef() string { return "refs/remotes/origin/" + w.cfg.EditBranch }
