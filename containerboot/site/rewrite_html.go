@@ -1,0 +1,209 @@
+package site
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"strings"
+
+	"golang.org/x/net/html"
+)
+
+// html rewrites attributes, style sheets and scripts of a document. Its text and
+// comments stay.
+func (rw *rewriter) html(src []byte) ([]byte, bool) {
+	if !rw.mentioned(src) {
+		return src, false
+	}
+	var (
+		out     = make([]byte, 0, len(src)+len(src)/8)
+		changed = false
+		element string // whose raw text comes next
+		swaps   []swap
+		z       = html.NewTokenizer(bytes.NewReader(src))
+	)
+	read := 0
+	for {
+		kind := z.Next()
+		if kind == html.ErrorToken {
+			out = append(out, src[read:]...) // a tag without an end
+			break
+		}
+		raw := z.Raw()
+		read += len(raw)
+		switch kind {
+		case html.StartTagToken, html.SelfClosingTagToken:
+			element = tagName(raw)
+			tag, did := rw.tag(raw)
+			out, changed = append(out, tag...), changed || did
+			continue
+		case html.TextToken:
+			var text []byte
+			var did bool
+			switch element {
+			case "script":
+				text, did = rw.js(raw)
+			case "style":
+				text, did = rw.css(raw)
+			case "noscript":
+				text, did = rw.html(raw)
+			}
+			if did {
+				swaps = append(swaps, swap{bytes.Clone(raw), text})
+				out, changed = append(out, text...), true
+				break
+			}
+			out = append(out, raw...)
+		default:
+			out = append(out, raw...)
+		}
+		element = ""
+	}
+	if !changed {
+		return src, false
+	}
+	return swapHashes(out, swaps), true
+}
+
+func (rw *rewriter) mentioned(src []byte) bool {
+	for _, needle := range rw.needles {
+		if bytes.Contains(src, needle) {
+			return true
+		}
+	}
+	return false
+}
+
+// tag rewrites the attribute values of a start tag. A tag of which a link was
+// rewritten loses its integrity attribute: the linked file may be rewritten too, and
+// comes from the same server as the page.
+func (rw *rewriter) tag(raw []byte) ([]byte, bool) {
+	if !rw.mentioned(raw) {
+		return raw, false
+	}
+	var out []byte
+	copied, changed := 0, false
+	for a := range attributes(raw) {
+		starts := startsInAttribute
+		switch name := strings.ToLower(string(raw[a.name:a.nameEnd])); {
+		case name == "style":
+			starts = startsInStyle
+		case strings.HasSuffix(name, "srcset"):
+			starts = startsInSrcset
+		}
+		value, did := rw.references(raw[a.value:a.valueEnd], starts)
+		if !did {
+			continue
+		}
+		out = append(append(out, raw[copied:a.value]...), value...)
+		copied, changed = a.valueEnd, true
+	}
+	if !changed {
+		return raw, false
+	}
+	out = append(out, raw[copied:]...)
+	for a := range attributes(out) {
+		if strings.EqualFold(string(out[a.name:a.nameEnd]), "integrity") {
+			return append(out[:a.name:a.name], out[a.end:]...), true
+		}
+	}
+	return out, true
+}
+
+// tagName is Tokenizer.TagName, which would write lower case into the raw tag.
+func tagName(raw []byte) string {
+	end := skip(raw, 1, func(c byte) bool { return strings.IndexByte(space+"/>", c) < 0 })
+	return strings.ToLower(string(raw[1:end]))
+}
+
+const space = " \t\r\n\f"
+
+// attribute is where an attribute lies in its tag.
+type attribute struct{ name, nameEnd, value, valueEnd, end int }
+
+// attributes walks over the attributes of a raw start tag that have a value.
+func attributes(raw []byte) func(yield func(attribute) bool) {
+	return func(yield func(attribute) bool) {
+		i := skip(raw, 1, func(c byte) bool { return strings.IndexByte(space+"/>", c) < 0 })
+		for i < len(raw) {
+			i = skip(raw, i, func(c byte) bool { return strings.IndexByte(space+"/", c) >= 0 })
+			a := attribute{name: i}
+			i = skip(raw, min(i+1, len(raw)), func(c byte) bool { return strings.IndexByte(space+"/>=", c) < 0 })
+			a.nameEnd = i
+			i = skip(raw, i, func(c byte) bool { return strings.IndexByte(space, c) >= 0 })
+			if i >= len(raw) || raw[i] != '=' {
+				continue
+			}
+			i = skip(raw, i+1, func(c byte) bool { return strings.IndexByte(space, c) >= 0 })
+			if i >= len(raw) {
+				return
+			}
+			if quote := raw[i]; quote == '"' || quote == '\'' {
+				a.value = i + 1
+				a.valueEnd = skip(raw, i+1, func(c byte) bool { return c != quote })
+				i = min(a.valueEnd+1, len(raw))
+			} else {
+				a.value = i
+				i = skip(raw, i, func(c byte) bool { return strings.IndexByte(space+">", c) < 0 })
+				a.valueEnd = i
+			}
+			a.end = i
+			if !yield(a) {
+				return
+			}
+		}
+	}
+}
+
+// skip returns the first index from i on at which while does not hold.
+func skip(b []byte, i int, while func(byte) bool) int {
+	for i < len(b) && while(b[i]) {
+		i++
+	}
+	return i
+}
+
+// swap is an inline script or style before and after.
+type swap struct{ before, after []byte }
+
+// swapHashes keeps a content security policy in the page (Astro can write one) true
+// to the inline scripts and styles that were rewritten.
+func swapHashes(page []byte, swaps []swap) []byte {
+	hashes := []struct {
+		name string
+		sum  func([]byte) []byte
+	}{
+		{"sha256-", func(b []byte) []byte { h := sha256.Sum256(b); return h[:] }},
+		{"sha384-", func(b []byte) []byte { h := sha512.Sum384(b); return h[:] }},
+		{"sha512-", func(b []byte) []byte { h := sha512.Sum512(b); return h[:] }},
+	}
+	for _, h := range hashes {
+		if !bytes.Contains(page, []byte(h.name)) {
+			continue
+		}
+		for _, s := range swaps {
+			before := h.name + base64.StdEncoding.EncodeToString(h.sum(s.before))
+			after := h.name + base64.StdEncoding.EncodeToString(h.sum(s.after))
+			page = bytes.ReplaceAll(page, []byte(before), []byte(after))
+		}
+	}
+	return page
+}
+
+// startsInAttribute holds at the beginning of a value, and of a string within it,
+// also where its quotes are written as entities (the props of an astro-island, the
+// document of an iframe).
+func startsInAttribute(before []byte) bool {
+	return len(bytes.TrimSpace(before)) == 0 || endsWithAny(before, "\"'`(;")
+}
+
+// startsInStyle is startsInCSS for a style attribute, where quotes may be entities.
+func startsInStyle(before []byte) bool {
+	return startsInCSS(before) || endsWithAny(before, ";")
+}
+
+// startsInSrcset holds at each candidate of a srcset.
+func startsInSrcset(before []byte) bool {
+	return len(before) == 0 || endsWithAny(before, ", \t\r\n\f")
+}
