@@ -1,0 +1,123 @@
+#!/bin/sh
+# Runs one edge on this machine with two example clients, amelia and bramble.
+# This is the body of `make run`; `bin/caddy` must have been built.
+#
+#   WEBORDINARY_HTTP_PORT   where edit sessions are served, default 8080
+#   WEBORDINARY_HTTPS_PORT  default 8443
+#   WEBORDINARY_ADMIN       Caddy's admin endpoint, default localhost:2019
+#   WEBORDINARY_DATA        where everything is kept, default .data in this tree
+#
+# What exists already in the data folder is left as it is: to begin anew, remove
+# the folder.
+
+set -eu
+
+die() {
+	printf 'run: %s\n' "$1" >&2
+	exit 1
+}
+
+need() {
+	command -v "$1" >/dev/null 2>&1 || die "$1 is not installed: please install $2"
+}
+
+# Percent-encodes a path for a file URL, byte by byte.
+encode() {
+	printf '%s' "$1" | od -An -v -tx1 | tr -s ' ' '\n' | LC_ALL=C awk '
+		BEGIN { for (i = 33; i < 127; i++) char[sprintf("%02x", i)] = sprintf("%c", i) }
+		NF { c = char[$1]; printf "%s", c ~ /^[A-Za-z0-9\/._~-]$/ ? c : "%" toupper($1) }'
+}
+
+# Git on the bare repository $1, deaf to whatever this user has configured.
+quiet_git() {
+	dir=$1
+	shift
+	GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 git --git-dir="$dir" \
+		-c core.hooksPath=/dev/null \
+		-c core.excludesFile=/dev/null \
+		-c core.attributesFile=/dev/null \
+		-c user.name='webordinary examples' \
+		-c user.email='examples@webordinary.invalid' \
+		"$@"
+}
+
+# Makes client $1's repository, with its site as the first commit on main. It is
+# made beside its place and moved there whole, so that an interrupted start is
+# simply done again.
+make_repository() {
+	repository=$WEBORDINARY_DATA/repositories/$1.git
+	[ ! -e "$repository" ] || return 0
+
+	partial=$WEBORDINARY_DATA/repositories/.$1.git.partial
+	rm -rf "$partial"
+	mkdir -p "$partial"
+	quiet_git "$partial" init --quiet --bare --template=
+	quiet_git "$partial" symbolic-ref HEAD refs/heads/main
+	quiet_git "$partial" --work-tree="examples/$1/site" add --all
+	quiet_git "$partial" --work-tree="examples/$1/site" commit --quiet --message='The site as it is'
+	rm -f "$partial/index"
+	mv "$partial" "$repository"
+}
+
+# Adds client $1's config where there is none. One that exists may have been
+# edited and is never overwritten.
+add_client() {
+	if message=$(bin/caddy webordinary client get "$1" 2>&1 >/dev/null); then
+		return 0
+	fi
+	case $message in
+	*[Nn]'ot found'*) ;;
+	*) die "looking up client $1: $message" ;;
+	esac
+	sed "s|{data}|$(encode "$WEBORDINARY_DATA")|" "examples/$1/client.json" |
+		bin/caddy webordinary client put - >&2
+}
+
+# Prints where each client's sessions begin, as soon as the edge $1 answers. It
+# ends with the edge: a background job of a script never sees Ctrl-C.
+announce() {
+	bin/caddy webordinary client list --links --wait 60s &
+	list=$!
+	while kill -0 "$list" 2>/dev/null; do
+		if ! kill -0 "$1" 2>/dev/null; then
+			kill "$list" 2>/dev/null || :
+			return 0
+		fi
+		sleep 1
+	done
+}
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+
+need git 'Git'
+need node 'Node.js 20.3 or newer'
+need npm 'npm, which comes with Node.js'
+[ -x "$root/bin/caddy" ] || die 'bin/caddy is missing: run "make build" first'
+
+WEBORDINARY_HTTP_PORT=${WEBORDINARY_HTTP_PORT:-8080}
+WEBORDINARY_HTTPS_PORT=${WEBORDINARY_HTTPS_PORT:-8443}
+WEBORDINARY_ADMIN=${WEBORDINARY_ADMIN:-localhost:2019}
+WEBORDINARY_DATA=${WEBORDINARY_DATA:-$root/.data}
+mkdir -p -- "$WEBORDINARY_DATA"
+WEBORDINARY_DATA=$(CDPATH='' cd -- "$WEBORDINARY_DATA" && pwd)
+export WEBORDINARY_HTTP_PORT WEBORDINARY_HTTPS_PORT WEBORDINARY_ADMIN WEBORDINARY_DATA
+
+cd "$root"
+
+# Called from a Git hook, or by somebody who commits under another name, the
+# environment would lead Git elsewhere.
+for name in $(git rev-parse --local-env-vars) GIT_TEMPLATE_DIR \
+	GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_AUTHOR_DATE \
+	GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL GIT_COMMITTER_DATE; do
+	unset "$name"
+done
+
+for client in amelia bramble; do
+	make_repository "$client"
+	add_client "$client"
+done
+
+# The edge takes this shell's place and keeps its process id. The announcer is
+# nobody's child, so that the edge is not left with a zombie.
+(announce $$ &)
+exec bin/caddy run --config Caddyfile --adapter caddyfile
