@@ -114,9 +114,18 @@ type Build struct {
 	HealthPath  string            `json:"healthPath,omitempty"`  // what must answer 2xx before the site counts as ready
 }
 
+// Redacted returns a copy that may be shown: without the deploy key's text.
+func (c Client) Redacted() Client {
+	c.Repository.DeployKey = DeployKey(c.Repository.DeployKey.String())
+	return c
+}
+
 // DeployKey is a private key in PEM form or a reference to one. Its String and
 // GoString never show the key.
 type DeployKey string
+
+// redactedKey stands for a key wherever one is shown.
+const redactedKey = "[redacted]"
 
 // String returns "" for no key, the reference for a reference, and "[redacted]" for a key.
 func (k DeployKey) String() string {
@@ -126,7 +135,7 @@ func (k DeployKey) String() string {
 	case k.IsReference():
 		return string(k)
 	default:
-		return "[redacted]"
+		return redactedKey
 	}
 }
 
@@ -141,6 +150,9 @@ type Record struct {
 	Version   int64
 	CreatedAt time.Time
 	UpdatedAt time.Time
+	// Broken says why the stored row cannot be read; Client then has its id only.
+	// Empty for a good row.
+	Broken string
 }
 
 // IsReference reports whether the key is a reference (arn:aws:secretsmanager:…,

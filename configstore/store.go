@@ -16,6 +16,9 @@ var (
 	ErrConflict = errors.New("version conflict")
 	// ErrHostTaken: an edit host belongs to another client. See HostTakenError.
 	ErrHostTaken = errors.New("host is taken by another client")
+	// ErrBroken: a stored row cannot be read, because something else wrote it.
+	// Putting the client anew, at AnyVersion, repairs it.
+	ErrBroken = errors.New("stored config is broken")
 	// ErrUnavailable: the store cannot be reached or is overloaded; the call may be tried again.
 	ErrUnavailable = errors.New("config store unavailable")
 )
@@ -34,11 +37,14 @@ func (e *HostTakenError) Is(target error) bool { return target == ErrHostTaken }
 // ConflictError names both versions of a lost optimistic lock. It is ErrConflict.
 type ConflictError struct {
 	ClientID     string
-	Have, Expect int64 // Have is what is stored
+	Have, Expect int64 // Have is what is stored, NoVersion where nothing is
 }
 
 // Error names the client and both versions.
 func (e *ConflictError) Error() string {
+	if e.Have == NoVersion {
+		return fmt.Sprintf("client %q is not stored, but was expected at version %d: somebody deleted it", e.ClientID, e.Expect)
+	}
 	return fmt.Sprintf("client %q is at version %d, not %d: somebody changed it since; read it again", e.ClientID, e.Have, e.Expect)
 }
 
@@ -57,12 +63,13 @@ const NoVersion int64 = -2
 // A write changes the client, its claims on edit hosts and the change log in one
 // transaction: either all of it is seen or none.
 type Store interface {
-	// Get returns a client's record. ErrNotFound if there is none.
+	// Get returns a client's record. ErrNotFound if there is none, ErrBroken if
+	// the stored row cannot be read.
 	Get(ctx context.Context, id string) (Record, error)
 
 	// Put creates or replaces a client's configuration and returns it as stored.
 	// What the stored row holds and this version does not know is kept. The
-	// caller has validated the client. expect is the version that must be stored,
+	// caller has validated the client (see Prepare). expect is the version that must be stored,
 	// or AnyVersion, or NoVersion (create only).
 	// ErrConflict if another version is stored or none is; ErrExists for
 	// NoVersion if one is; ErrHostTaken if an edit host belongs to another client.
@@ -73,12 +80,13 @@ type Store interface {
 	Delete(ctx context.Context, id string, expect int64) error
 
 	// List returns up to limit records in the order of their ids, those after
-	// the id `after`. Fewer than limit means that there are no more.
+	// the id `after`. Fewer than limit means that there are no more. A row that
+	// cannot be read is listed as Record.Broken. limit must be positive.
 	List(ctx context.Context, after string, limit int) ([]Record, error)
 
-	// Scan calls fn for every client, in any order, and returns a position from
-	// which Changes misses nothing that Scan did not see. An error of fn ends
-	// the scan and is returned.
+	// Scan calls fn for every client, in any order, one call at a time, and
+	// returns a position from which Changes misses nothing that Scan did not
+	// see. Writers go on meanwhile. An error of fn ends the scan and is returned.
 	Scan(ctx context.Context, fn func(Entry) error) (Position, error)
 
 	// Changes returns what changed after a position, in order, and the position
@@ -88,30 +96,4 @@ type Store interface {
 
 	// Close releases what the store holds. The store must not be used after.
 	Close() error
-}
-
-// ErrPositionLost: the change log no longer reaches back to a position.
-var ErrPositionLost = errors.New("position is older than the change log")
-
-// Position is a place in a store's change log, opaque to all but the store that made it.
-type Position string
-
-// Change is one entry of the change log.
-type Change struct {
-	ClientID string
-	Version  int64
-	// Deleted marks a tombstone; Entry is zero then.
-	Deleted bool
-	// Entry is the client as of this change or newer.
-	Entry Entry
-}
-
-// Entry is what routing needs of a client: no keys, no build settings.
-type Entry struct {
-	ClientID string
-	// Hosts are the normalised edit hosts, domains.edit first, then the aliases.
-	Hosts    []string
-	Settings Settings
-	Version  int64
-	Disabled bool
 }
