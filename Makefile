@@ -1,0 +1,75 @@
+# make build   bin/caddy and bin/containerboot
+# make run     the edge with two clients' sites, in the foreground; Ctrl-C ends it
+# make test    every test, end to end too; installs what they need
+# make torture what repeats hundreds of times, in full
+# make bench   the proxy's cost and the wake times
+# make e2e     the end-to-end tests alone
+# make fuzz    each fuzz test for FUZZTIME (30s)
+# make lint    golangci-lint
+# make fmt     formats the Go files
+# make clean   removes what was built; the data folder stays
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+include xcaddy.mk
+
+FUZZTIME ?= 30s
+GOLANGCI := $(GO) tool -modfile=tools/go.mod golangci-lint
+PACKAGES  = $$($(GO) list ./... | grep -v -e /e2e -e /bench)
+
+.PHONY: help
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+.PHONY: build
+build: bin/caddy bin/containerboot
+
+.PHONY: run
+run: build
+	@exec sh examples/run.sh
+
+# One after the other, so that the end-to-end tests measure the edge and not their neighbours.
+.PHONY: test
+test: build .cache/gotest
+	@sh tools/need.sh chromium
+	@.cache/gotest -race -count=1 -timeout=10m -- $(PACKAGES) -- ./e2e/...
+
+.PHONY: e2e
+e2e: build .cache/gotest
+	@sh tools/need.sh chromium
+	@.cache/gotest -race -count=1 -timeout=10m $(if $(RUN),-run='$(RUN)') -- ./e2e/...
+
+.PHONY: torture
+torture: build .cache/gotest
+	@TORTURE=1 .cache/gotest -race -count=1 -timeout=60m $(if $(RUN),-run='$(RUN)') -- ./e2e/... ./sessions/...
+
+.PHONY: bench
+bench: build
+	@$(GO) test -run='^$$' -bench=. -benchtime=1x -timeout=30m ./bench
+
+.PHONY: fuzz
+fuzz:
+	@set -e; grep -rl --include='*_test.go' '^func Fuzz' $(SOURCE_DIRS) | while read -r file; do \
+		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' "$$file"); do \
+			echo "$$name ($$file)"; \
+			$(GO) test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$(FUZZTIME) "./$$(dirname "$$file")" </dev/null; \
+		done; \
+	done
+
+.PHONY: lint
+lint:
+	@$(GOLANGCI) run ./...
+
+.PHONY: fmt
+fmt:
+	@$(GOLANGCI) fmt
+
+.PHONY: clean
+clean:
+	rm -rf bin .cache
+
+.cache/gotest: tools/gotest/main.go tools/go.mod
+	@mkdir -p $(@D)
+	@$(GO) -C tools build -o ../$@ ./gotest
