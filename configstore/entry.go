@@ -89,6 +89,11 @@ func (e Entry) check() string {
 	case len(e.Hosts) > 1+MaxAliases:
 		return fmt.Sprintf("domains.aliases: must be at most %d, got %d", MaxAliases, len(e.Hosts)-1)
 	}
+	for i, host := range e.Hosts {
+		if normal, ok := LookupHost(host); !ok || normal != host {
+			return fmt.Sprintf("edit host %d: is not a normalised host name", i)
+		}
+	}
 	validateSettings(&fs, e.Settings)
 	if err := fs.err(); err != nil {
 		return err.Error()

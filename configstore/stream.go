@@ -81,8 +81,7 @@ func DecodeClients(r io.Reader) iter.Seq2[Place, Decoded] {
 }
 
 // splitter cuts a stream into its JSON values without decoding them. It counts brackets
-// outside of strings, and ends a string at its line, so that a fault in one value
-// spoils as few of the others as possible.
+// outside of strings, so that a fault in one value mostly spoils no other.
 type splitter struct {
 	r    *bufio.Reader
 	line int
@@ -152,6 +151,7 @@ func (s *splitter) start() (byte, error) {
 // value reads a value whose first byte is c.
 func (s *splitter) value(c byte) error {
 	depth, quoted, escaped := 0, false, false
+	begin := s.line
 	for {
 		s.buf.WriteByte(c)
 		switch {
@@ -182,8 +182,8 @@ func (s *splitter) value(c byte) error {
 		} else if err != nil {
 			return err
 		}
-		if quoted && c == '\n' {
-			return nil
+		if quoted && c == '\n' && s.line == begin+1 {
+			return nil // one value a line: its fault ends with it
 		}
 	}
 }

@@ -1,0 +1,272 @@
+package configstore
+
+import (
+	"iter"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Route is what routing needs of a client. Its strings share memory with the table;
+// clone those that are kept for long.
+type Route struct {
+	ClientID string
+	// EditHost is domains.edit: the host of preview URLs.
+	EditHost string
+	Settings Settings
+	Version  int64
+	// Disabled: every host of the client answers 403.
+	Disabled bool
+}
+
+// Table is the routing table: every client of a store, by host and by id. Look-ups take
+// no locks, do no I/O and allocate nothing; writers publish a new generation at once, so
+// that a reader sees a change of a client whole. See Follow for what fills it.
+type Table struct {
+	current   atomic.Pointer[generation]
+	checkedAt atomic.Int64 // Unix nanoseconds; 0: never
+
+	mu sync.Mutex // held by writers
+	// contested has every host that several clients are entitled to, with their ids.
+	contested map[string][]string
+}
+
+// generation is the table between two changes.
+type generation struct {
+	patterns []HostPattern
+	base     *base
+	overlay  overlay
+	info     Info
+}
+
+// Info describes a table.
+type Info struct {
+	// Clients and Hosts are how many are routed.
+	Clients, Hosts int
+	// LoadedAt is when the table was last loaded as a whole; zero: never.
+	LoadedAt time.Time
+	// ChangedAt is when a client last changed, or LoadedAt.
+	ChangedAt time.Time
+	// CheckedAt is when the store last said that this is all; zero: never.
+	CheckedAt time.Time
+	// Source is where the table was loaded from ("store"); empty: not loaded.
+	Source string
+}
+
+// NewTable returns an empty table which is not loaded.
+func NewTable(patterns []HostPattern) *Table {
+	t := &Table{contested: make(map[string][]string)}
+	t.current.Store(&generation{patterns: slices.Clone(patterns), base: &base{}})
+	return t
+}
+
+// Lookup returns the route of a host in the form of LookupHost.
+func (t *Table) Lookup(host string) (Route, bool) {
+	g := t.current.Load()
+	if len(g.overlay.hosts) > 0 {
+		if l, ok := g.overlay.hosts[host]; ok {
+			if l == nil {
+				return Route{}, false
+			}
+			return l.route, true
+		}
+	}
+	row, ok := g.base.lookup(host)
+	if !ok {
+		return Route{}, false
+	}
+	return g.base.route(row), true
+}
+
+// ByID returns the route of a client.
+func (t *Table) ByID(id string) (Route, bool) {
+	g := t.current.Load()
+	if l, ok := g.overlay.ids[id]; ok {
+		if l == nil {
+			return Route{}, false
+		}
+		return l.route, true
+	}
+	row, ok := g.base.byID(id)
+	if !ok {
+		return Route{}, false
+	}
+	return g.base.route(row), true
+}
+
+// Loaded reports whether the table was ever loaded. Until then a host that it does not
+// know may well be a client's.
+func (t *Table) Loaded() bool { return !t.current.Load().info.LoadedAt.IsZero() }
+
+// Len returns the number of clients.
+func (t *Table) Len() int { return t.current.Load().info.Clients }
+
+// Info describes the table as it is now.
+func (t *Table) Info() Info {
+	info := t.current.Load().info
+	if at := t.checkedAt.Load(); at != 0 {
+		info.CheckedAt = time.Unix(0, at)
+	}
+	return info
+}
+
+// Replace loads the table with these entries and nothing else. Broken rows are left
+// out and reported.
+func (t *Table) Replace(entries iter.Seq[Entry]) []RowFault {
+	var bb baseBuilder
+	for e := range entries {
+		bb.add(e)
+	}
+	return t.load(&bb, nil)
+}
+
+// load publishes what was gathered, with the changes that came meanwhile, as one.
+func (t *Table) load(bb *baseBuilder, changes []Change) []RowFault {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	held, heldContested := t.current.Load(), t.contested
+	g := t.rebuild(held.patterns, bb)
+	g.info.LoadedAt, g.info.ChangedAt, g.info.Source = now, now, "store"
+	g, faults := t.edit(g, changes)
+	if held.equal(g) {
+		// Routes that are in use refer to the text of their base: many bases that
+		// differ in nothing would all be kept alive by long connections.
+		kept := *held
+		kept.info.LoadedAt, kept.info.Source = now, "store"
+		g, t.contested = &kept, heldContested
+	}
+	t.publish(g)
+	t.checkedAt.Store(now.UnixNano())
+	return append(bb.faults, faults...)
+}
+
+// Apply brings the table up to date with changes, in their order; those that it knows
+// already change nothing. What is broken is left out and reported.
+func (t *Table) Apply(changes []Change) []RowFault {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	g, faults := t.edit(t.current.Load(), changes)
+	t.publish(g)
+	t.checkedAt.Store(time.Now().UnixNano())
+	return faults
+}
+
+// SetPatterns replaces the host patterns and with them the hosts of every client, at once.
+func (t *Table) SetPatterns(patterns []HostPattern) []RowFault {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	g := t.current.Load()
+	if slices.Equal(g.patterns, patterns) {
+		return nil
+	}
+	bb := g.builder()
+	next := t.rebuild(slices.Clone(patterns), bb)
+	next.info.LoadedAt, next.info.ChangedAt, next.info.Source = g.info.LoadedAt, time.Now(), g.info.Source
+	t.publish(next)
+	return bb.faults
+}
+
+// edit returns the generation after some changes: g itself where they change nothing.
+func (t *Table) edit(g *generation, changes []Change) (*generation, []RowFault) {
+	if len(changes) == 0 {
+		return g, nil
+	}
+	e := newEditor(g, t.contested)
+	for _, c := range changes {
+		e.apply(c)
+	}
+	if !e.changed {
+		return g, e.faults
+	}
+	next := *g
+	next.overlay = e.next
+	next.info.Clients += e.clients
+	next.info.Hosts += e.hosts
+	next.info.ChangedAt = time.Now()
+	if len(next.overlay.ids) > overlayLimit(len(g.base.rows)) {
+		merged := t.rebuild(g.patterns, next.builder())
+		merged.info.LoadedAt, merged.info.ChangedAt, merged.info.Source = next.info.LoadedAt, next.info.ChangedAt, next.info.Source
+		return merged, e.faults
+	}
+	return &next, e.faults
+}
+
+// overlayLimit bounds the cost of copying the overlay at each change (a fraction of a
+// millisecond) against that of building a new base every so often (about 0.1 s for
+// 100,000 clients).
+func overlayLimit(rows int) int { return 256 + rows/64 }
+
+// rebuild makes a generation without an overlay; its info has the counts only.
+func (t *Table) rebuild(patterns []HostPattern, bb *baseBuilder) *generation {
+	g := &generation{patterns: patterns}
+	g.base, t.contested = bb.finish(patterns)
+	for i := range g.base.rows {
+		if !g.base.rows[i].replaced {
+			g.info.Clients++
+		}
+	}
+	g.info.Hosts = len(g.base.granted)
+	return g
+}
+
+func (t *Table) publish(g *generation) { t.current.Store(g) }
+
+// entries yields every client of the generation.
+func (g *generation) entries() iter.Seq[Entry] {
+	return func(yield func(Entry) bool) {
+		for _, l := range g.overlay.ids {
+			if l != nil && !yield(l.entry) {
+				return
+			}
+		}
+		for i := range g.base.rows {
+			row := &g.base.rows[i]
+			if _, changed := g.overlay.ids[g.base.string(row.id)]; changed || row.replaced {
+				continue
+			}
+			if !yield(g.base.entry(uint32(i))) {
+				return
+			}
+		}
+	}
+}
+
+// equal reports whether two generations with the same patterns hold the same clients.
+func (g *generation) equal(other *generation) bool {
+	if g.info.Clients != other.info.Clients || !slices.Equal(g.patterns, other.patterns) {
+		return false
+	}
+	for e := range other.entries() {
+		held, ok := g.entry(e.ClientID)
+		if !ok || !sameEntry(e, held) {
+			return false
+		}
+	}
+	return true
+}
+
+// entry returns a client's entry.
+func (g *generation) entry(id string) (Entry, bool) {
+	if l, ok := g.overlay.ids[id]; ok {
+		if l == nil {
+			return Entry{}, false
+		}
+		return l.entry, true
+	}
+	row, ok := g.base.byID(id)
+	if !ok {
+		return Entry{}, false
+	}
+	return g.base.entry(row), true
+}
+
+// builder returns a builder with every client of the generation.
+func (g *generation) builder() *baseBuilder {
+	bb := new(baseBuilder)
+	for e := range g.entries() {
+		bb.add(e)
+	}
+	return bb
+}
