@@ -3,6 +3,8 @@ package site
 import (
 	"bytes"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -16,10 +18,16 @@ import (
 type rewriter struct {
 	prefix  []byte // as it stands in a URL, safe within quotes, url() and srcset
 	needles [][]byte
+	// preload finds Vite's function that makes a URL of the file of a chunk
+	// ("_astro/x.js") before a dynamic import; its group is the slash.
+	preload *regexp.Regexp
 }
 
 func newRewriter(prefix string, assets []string) *rewriter {
-	rw := &rewriter{prefix: []byte(escapePath(prefix))}
+	rw := &rewriter{
+		prefix:  []byte(escapePath(prefix)),
+		preload: regexp.MustCompile("[\"'`]modulepreload[\"'`][,;]\\s*(?:const )?[\\w$]+\\s*=\\s*function\\([\\w$]+\\)\\s*\\{\\s*return\\s*[\"'`](/)[\"'`]\\s*\\+"),
+	}
 	for _, dir := range assets {
 		rw.needles = append(rw.needles, []byte("/"+dir))
 	}
@@ -48,7 +56,16 @@ func (rw *rewriter) forType(name string) rewriteFunc {
 }
 
 func (rw *rewriter) css(src []byte) ([]byte, bool) { return rw.references(src, startsInCSS) }
-func (rw *rewriter) js(src []byte) ([]byte, bool)  { return rw.references(src, startsInJS) }
+
+func (rw *rewriter) js(src []byte) ([]byte, bool) {
+	src, changed := rw.references(src, startsInJS)
+	if at := rw.preload.FindSubmatchIndex(src); at != nil {
+		slash := at[2]
+		src = slices.Concat(src[:slash], rw.prefix, src[slash:])
+		changed = true
+	}
+	return src, changed
+}
 
 // references puts the prefix before each needle in src for which starts holds. What
 // starts is given is what stands before the needle.
