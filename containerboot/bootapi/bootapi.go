@@ -21,6 +21,10 @@ const (
 	EnvPort      = "PORT"
 	// EnvListen is the address to listen on. Default: all. The process runner sets 127.0.0.1.
 	EnvListen = "LISTEN_ADDRESS"
+	// EnvListenFD is the number of an inherited socket that listens already. Set:
+	// EnvListen and EnvPort say where it listens, and nothing is opened. It is how
+	// the process runner knows the address at once and nobody else can take it.
+	EnvListenFD = "WEBORDINARY_LISTEN_FD"
 	// EnvWorkspace is the folder of the client's working tree.
 	EnvWorkspace = "WORKSPACE_PATH"
 	// EnvCache is the folder of the caches, shared by the containers of many sessions.
