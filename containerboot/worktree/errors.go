@@ -3,7 +3,6 @@ package worktree
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -33,13 +32,16 @@ func (e *Error) Error() string {
 // Unwrap returns what lies behind, such as context.DeadlineExceeded. May be nil.
 func (e *Error) Unwrap() error { return e.err }
 
+// diskFull is the cause that is told apart in code.
+const diskFull = "The disk is full."
+
 // detailLimit bounds Error.Detail, in bytes.
 const detailLimit = 4 << 10
 
 // fault is a kind of git failure: what its stderr says, and what we say then.
 type fault struct {
 	pattern *regexp.Regexp
-	cause   string // %[1]s is the host, %[2]s the URL
+	cause   string // {host} and {url} are filled in
 	// network: worth another try, by us at once or by somebody later.
 	network bool
 }
@@ -48,17 +50,17 @@ type fault struct {
 // from remote repository") comes after what tells them apart.
 var faults = []fault{
 	{regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`),
-		"The disk is full.", false},
+		diskFull, false},
 	{regexp.MustCompile(`(?i)host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED`),
-		"The server %[1]s shows another key than it did at first, so it is not trusted.", false},
+		"The server {host} shows another key than it did at first, so it is not trusted.", false},
 	{regexp.MustCompile(`(?i)certificate verif|SSL certificate problem|certificate.*(expired|invalid)`),
-		"The certificate of %[1]s is not valid, so it is not trusted.", false},
+		"The certificate of {host} is not valid, so it is not trusted.", false},
 	{regexp.MustCompile(`(?i)could not resolve host|name or service not known|temporary failure in name resolution`),
-		"The server %[1]s was not found: the name may be misspelt, or the network is down.", true},
+		"The server {host} was not found: the name may be misspelt, or the network is down.", true},
 	{regexp.MustCompile(`(?i)repository not found|repository '.*' not found|does not appear to be a git repository|error: 404|project you were looking for could not be found`),
-		"The repository %[2]s does not exist, or this site has no access to it.", false},
+		"The repository {url} does not exist, or this site has no access to it.", false},
 	{regexp.MustCompile(`(?i)permission denied|authentication failed|could not read (username|password)|access denied|error: 40[13]|invalid credentials|terminal prompts disabled|protected branch|error in libcrypto|invalid format`),
-		"Access to the repository %[2]s was refused: the deploy key may be missing or lack the right.", false},
+		"Access to the repository {url} was refused: the deploy key may be missing or lack the right.", false},
 	{regexp.MustCompile(`(?i)couldn't find remote ref|remote branch .* not found`),
 		"The branch does not exist in the repository.", false},
 	{regexp.MustCompile(`(?i)\[rejected\]|non-fast-forward|fetch first`),
@@ -66,9 +68,9 @@ var faults = []fault{
 	{regexp.MustCompile(`(?i)\[remote rejected\]`),
 		"The repository's server did not accept the changes.", false},
 	{regexp.MustCompile(`(?i)dubious ownership`),
-		"The repository %[2]s belongs to another user of the machine.", false},
+		"The repository {url} belongs to another user of the machine.", false},
 	{regexp.MustCompile(`(?i)failed to connect|couldn't connect|connection (refused|reset|timed out|closed)|timed out|timeout|network is unreachable|no route to host|hung up unexpectedly|early EOF|RPC failed|error: (429|5\d\d)|gnutls|SSL_|TLS|operation too slow|could not read from remote`),
-		"The server %[1]s could not be reached.", true},
+		"The server {host} could not be reached.", true},
 }
 
 // classify makes an Error of a failed git process.
@@ -82,7 +84,7 @@ func (w *Worktree) classify(ctx context.Context, err error, stderr string) *Erro
 		e.Cause = "The git program is missing here."
 		return e
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		e.Cause = "The disk is full."
+		e.Cause = diskFull
 		return e
 	case ctx.Err() != nil:
 		e.Cause, e.Retryable, e.err = "Working with the repository took too long or was cancelled.", true, ctx.Err()
@@ -94,10 +96,8 @@ func (w *Worktree) classify(ctx context.Context, err error, stderr string) *Erro
 	}
 	for _, f := range faults {
 		if f.pattern.MatchString(stderr) {
-			e.Cause, e.Retryable = f.cause, f.network
-			if strings.Contains(f.cause, "%") {
-				e.Cause = fmt.Sprintf(f.cause+"%[3]s", host, w.remote.url, "")
-			}
+			e.Cause = strings.NewReplacer("{host}", host, "{url}", w.remote.url).Replace(f.cause)
+			e.Retryable = f.network
 			return e
 		}
 	}
@@ -112,9 +112,15 @@ func failed(doing string, err error) error {
 	}
 	e := &Error{Cause: "Preparing or saving the files failed.", Detail: tail(doing+": "+err.Error(), detailLimit), err: err}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		e.Cause = "The disk is full."
+		e.Cause = diskFull
 	}
 	return e
+}
+
+// diskIsFull reports whether that is why something failed.
+func diskIsFull(err error) bool {
+	e := (*Error)(nil)
+	return errors.As(err, &e) && e.Cause == diskFull
 }
 
 // tail returns the last n bytes of s, beginning at a line where there is one.

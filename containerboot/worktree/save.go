@@ -3,16 +3,195 @@ package worktree
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
 
 	"github.com/webordinary/router/containerboot/bootapi"
 )
 
-var errSoon = errors.New("worktree: under construction")
+// The values of bootapi.SaveResult.Where.
+const (
+	savedNothing = "nothing"
+	savedRemote  = "remote"
+	savedBundle  = "bundle"
+)
 
-func (w *Worktree) Prepare(ctx context.Context) (Prepared, error)  { return Prepared{}, errSoon }
-func (w *Worktree) ContentKey(ctx context.Context) (string, error) { return "", errSoon }
-func (w *Worktree) IgnoreBuildDirt(ctx context.Context) error      { return errSoon }
+const (
+	// listedFiles is how many changed files a commit's message names.
+	listedFiles = 50
+	// messageLimit bounds the message that a caller gives, in bytes.
+	messageLimit = 4000
+	// bundleTime is kept back of a save's time, so that work which the remote does not
+	// take in time can still be bundled; and it is what a bundle gets at least.
+	bundleTime = 15 * time.Second
+)
+
+// Save commits the workspace's files to the edit branch, after the commits that were made
+// in the workspace, and pushes it, never by force. What the remote does not take is kept
+// as a bundle: then the result says so, and the error is nil. An empty message is made
+// from the files' names. Where nothing is unsaved and nothing unpushed the result is
+// "nothing". Errors are of type *Error; the work is then still in the workspace.
 func (w *Worktree) Save(ctx context.Context, message string) (bootapi.SaveResult, error) {
-	return bootapi.SaveResult{}, errSoon
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := removeLocks(w.cfg.GitDir); err != nil {
+		return bootapi.SaveResult{}, failed("removing leftovers", err)
+	}
+	if err := w.finishForward(ctx); err != nil {
+		return bootapi.SaveResult{}, err
+	}
+	head, err := w.commit(ctx, message)
+	if err != nil {
+		return bootapi.SaveResult{}, err
+	}
+	return w.deliver(ctx, head)
 }
-func (w *Worktree) SyncRemote(ctx context.Context) (changed bool, err error) { return false, errSoon }
+
+// commit brings the edit branch up to date with the workspace and returns its head.
+func (w *Worktree) commit(ctx context.Context, message string) (string, error) {
+	old, err := w.readRef(w.cfg.GitDir, w.editRef())
+	if err != nil {
+		return "", failed("reading the edit branch", err)
+	}
+	dirt, err := w.readDirt()
+	if err != nil {
+		return "", err
+	}
+	client := w.readClientHead()
+	base, err := w.importCommits(ctx, client, old)
+	if err != nil {
+		return "", err
+	}
+	snap, err := w.snapshot(ctx, w.own(), base, dirt)
+	if err != nil {
+		return "", err
+	}
+	defer snap.discard()
+	head := base
+	out, err := w.git(ctx, w.own(), stdio{}, "diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev", base, snap.tree)
+	if err != nil {
+		return "", err
+	}
+	if len(out) > 0 {
+		text := w.message(message, out)
+		commit, err := w.git(ctx, w.own(), stdio{in: strings.NewReader(text)}, "commit-tree", "-p", base, "-F", "-", snap.tree)
+		if err != nil {
+			return "", err
+		}
+		head = strings.TrimSpace(string(commit))
+	}
+	if head == old {
+		return head, nil
+	}
+	if err := w.setRefs(ctx, w.own(), w.editRef(), head); err != nil {
+		return "", err
+	}
+	// A crash before this leaves an index that is only slower to compare.
+	if err := os.Rename(snap.index, filepath.Join(w.cfg.GitDir, "index")); err != nil {
+		return "", failed("keeping the index", err)
+	}
+	if client.commit == base {
+		w.followClient(client, head)
+	}
+	return head, nil
+}
+
+// message is a commit's: the given one or one made from the changes, and their list.
+func (w *Worktree) message(given string, diff []byte) string {
+	var list strings.Builder
+	n, first := 0, ""
+	for c := range changes(diff) {
+		if n++; n == 1 {
+			first = strings.ToLower(verb(c.status)) + " " + printable(c.path)
+		}
+		if n <= listedFiles {
+			fmt.Fprintf(&list, "%s %s\n", c.status, printable(c.path))
+		}
+	}
+	if n > listedFiles {
+		fmt.Fprintf(&list, "and %d more\n", n-listedFiles)
+	}
+	subject := strings.TrimSpace(strings.ToValidUTF8(strings.ReplaceAll(given, "\x00", ""), "�"))
+	if len(subject) > messageLimit {
+		subject = strings.ToValidUTF8(subject[:messageLimit], "")
+	}
+	switch {
+	case subject != "":
+	case n == 1:
+		subject = strings.ToUpper(first[:1]) + first[1:]
+	default:
+		subject = "Change " + strconv.Itoa(n) + " files"
+	}
+	return subject + "\n\n" + list.String() + "\nSession: " + printable(w.cfg.SessionID) + "\n"
+}
+
+func verb(status string) string {
+	switch status {
+	case "A":
+		return "Add"
+	case "D":
+		return "Remove"
+	default:
+		return "Change"
+	}
+}
+
+// printable quotes a path that would not read as one word of a line.
+func printable(path string) string {
+	if strings.ContainsFunc(path, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
+		return strconv.Quote(path)
+	}
+	return path
+}
+
+// deliver pushes the edit branch, or bundles it.
+func (w *Worktree) deliver(ctx context.Context, head string) (bootapi.SaveResult, error) {
+	pushed, err := w.readRef(w.cfg.GitDir, refPushed)
+	if err != nil {
+		return bootapi.SaveResult{}, failed("reading what was pushed", err)
+	}
+	if head == pushed {
+		w.dropBundle(ctx, head)
+		return bootapi.SaveResult{Where: savedNothing, Commit: head}, nil
+	}
+	pushErr := w.push(ctx, head)
+	if pushErr == nil {
+		if err := w.setRefs(ctx, w.own(), refPushed, head, w.remoteRef(), head); err != nil {
+			w.cfg.Log("The push could not be noted and will be repeated: " + err.Error())
+		}
+		w.dropBundle(ctx, head)
+		return bootapi.SaveResult{Where: savedRemote, Commit: head}, nil
+	}
+	// Bundled also where ctx has ended: the work matters more than the moment.
+	bundling, cancel := context.WithTimeout(context.WithoutCancel(ctx), bundleTime)
+	defer cancel()
+	if err := w.writeBundle(bundling, head); err != nil {
+		return bootapi.SaveResult{}, errors.Join(err, pushErr)
+	}
+	return bootapi.SaveResult{Where: savedBundle, Commit: head, Error: pushErr.Error()}, nil
+}
+
+// dropBundle removes a bundle that is needed no more. One that stays does no harm.
+func (w *Worktree) dropBundle(ctx context.Context, head string) {
+	if err := w.removeBundle(ctx, w.own(), head); err != nil {
+		w.cfg.Log("The bundle of an earlier save could not be removed: " + err.Error())
+	}
+}
+
+// push leaves a part of ctx's time for a bundle.
+func (w *Worktree) push(ctx context.Context, head string) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		reserve := min(bundleTime, time.Until(deadline)/2)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-reserve))
+		defer cancel()
+	}
+	_, err := w.onRemote(ctx, w.own(), "push", "--progress", "--no-verify", "--no-follow-tags",
+		"--", w.remote.url, head+":"+w.editRef())
+	return err
+}

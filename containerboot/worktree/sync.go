@@ -1,0 +1,212 @@
+package worktree
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// forwarding is the content of forwardFile.
+type forwarding struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
+// SyncRemote asks the remote for newer commits and reports whether the workspace was
+// moved along to them. It is only where that is a fast-forward, nothing was committed in
+// the workspace meanwhile, and no file that would change has unsaved work in it. Where
+// the remote has no edit branch and the session no work, the workspace follows
+// Config.Branch. Errors are of type *Error.
+func (w *Worktree) SyncRemote(ctx context.Context) (changed bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.finishForward(ctx); err != nil {
+		return false, err
+	}
+	head, err := w.readRef(w.cfg.GitDir, w.editRef())
+	if err != nil {
+		return false, failed("reading the edit branch", err)
+	}
+	pushed, err := w.readRef(w.cfg.GitDir, refPushed)
+	if err != nil {
+		return false, failed("reading what was pushed", err)
+	}
+	remote, err := w.lsRemote(ctx, w.own())
+	if err != nil {
+		return false, err
+	}
+	branch, tip, ref := w.cfg.EditBranch, remote.edit, w.remoteRef()
+	if tip == "" {
+		if head != pushed {
+			return false, nil
+		}
+		branch, tip, ref = w.cfg.Branch, remote.base, "refs/webordinary/base"
+	}
+	if tip == "" || tip == pushed {
+		return false, nil
+	}
+	if err := w.fetch(ctx, w.own(), branch, ref); err != nil {
+		return false, err
+	}
+	if tip, err = w.readRef(w.cfg.GitDir, ref); err != nil { // it may have moved since
+		return false, failed("reading what was fetched", err)
+	}
+	if err := w.setRefs(ctx, w.own(), refPushed, tip); err != nil {
+		return false, err
+	}
+	return w.forward(ctx, head, tip)
+}
+
+// forward moves branch and files from one commit to another where nothing is lost by it.
+func (w *Worktree) forward(ctx context.Context, from, to string) (bool, error) {
+	if from == to {
+		return false, nil
+	}
+	ahead, err := w.isAncestor(ctx, w.own(), from, to)
+	if err != nil {
+		return false, err
+	}
+	if !ahead {
+		w.cfg.Log("The branch on the remote has commits that this session lacks, and the other way round.")
+		return false, nil
+	}
+	client := w.readClientHead()
+	if client.commit != "" && client.commit != from {
+		w.cfg.Log("The workspace has commits of its own: it was not moved to the remote's newer state.")
+		return false, nil
+	}
+	possible, err := w.moveFiles(ctx, from, to)
+	if err != nil || !possible {
+		return false, err
+	}
+	return true, w.finishRefs(ctx, from, to)
+}
+
+// moveFiles changes the files, or nothing at all where one of them has unsaved work.
+func (w *Worktree) moveFiles(ctx context.Context, from, to string) (bool, error) {
+	index := filepath.Join(w.cfg.GitDir, "index")
+	tmp := aside(index)
+	if err := copyIndex(index, tmp); err != nil {
+		return false, failed("copying the index", err)
+	}
+	defer os.Remove(tmp)
+	p := w.own().withIndex(tmp)
+	if _, err := w.git(ctx, p, stdio{}, "read-tree", "--reset", from); err != nil {
+		return false, err
+	}
+	// Its exit code says that files differ, which read-tree finds out by itself.
+	if _, err := w.git(ctx, p, stdio{}, "update-index", "-q", "--refresh"); err != nil && ctx.Err() != nil {
+		return false, err
+	}
+	if _, err := w.git(ctx, p, stdio{}, "read-tree", "-n", "-m", "-u", from, to); err != nil {
+		if ctx.Err() != nil || diskIsFull(err) {
+			return false, err
+		}
+		w.cfg.Log("Unsaved work touches files that are newer on the remote: the workspace was not moved.")
+		return false, nil
+	}
+	data, err := json.Marshal(forwarding{From: from, To: to})
+	if err == nil {
+		err = writeFile(filepath.Join(w.cfg.GitDir, forwardFile), data, 0o644)
+	}
+	if err != nil {
+		return false, failed("noting the fast-forward", err)
+	}
+	if _, err := w.git(ctx, p, stdio{}, "read-tree", "-m", "-u", from, to); err != nil {
+		return false, err
+	}
+	if err := os.Rename(tmp, index); err != nil {
+		return false, failed("keeping the index", err)
+	}
+	return true, nil
+}
+
+// finishRefs makes the files' commit the edit branch's, and the workspace's own.
+func (w *Worktree) finishRefs(ctx context.Context, from, to string) error {
+	client := w.readClientHead()
+	if err := w.setRefs(ctx, w.own(), w.editRef(), to); err != nil {
+		return err
+	}
+	if w.cfg.RunAs != nil {
+		if err := w.chownChanged(ctx, from, to); err != nil {
+			return err
+		}
+	}
+	if client.commit == from {
+		w.followClient(client, to)
+	}
+	if err := os.Remove(filepath.Join(w.cfg.GitDir, forwardFile)); err != nil {
+		return failed("ending the fast-forward", err)
+	}
+	return nil
+}
+
+// finishForward ends a fast-forward that a crash interrupted: without that, files which
+// were not yet changed would look like work that takes the remote's back. A file that is
+// neither as before nor as after is somebody's work and stays.
+func (w *Worktree) finishForward(ctx context.Context) error {
+	data, err := os.ReadFile(filepath.Join(w.cfg.GitDir, forwardFile))
+	if os.IsNotExist(err) {
+		return nil
+	}
+	var f forwarding
+	if err == nil {
+		err = json.Unmarshal(data, &f)
+	}
+	if err != nil {
+		return failed("reading the interrupted fast-forward", err)
+	}
+	p := w.own()
+	if _, err := w.git(ctx, p, stdio{}, "read-tree", "--reset", f.To); err != nil {
+		return err
+	}
+	out, err := w.git(ctx, p, stdio{}, "diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev", f.From, f.To)
+	if err != nil {
+		return err
+	}
+	work, err := os.OpenRoot(w.cfg.Dir)
+	if err != nil {
+		return failed("opening the workspace", err)
+	}
+	defer work.Close()
+	var in strings.Builder
+	for c := range changes(out) {
+		now, err := fileObject(filepath.Join(w.cfg.Dir, c.path))
+		if err != nil || (now.Object != "" && now.Object != c.oldObject) {
+			continue
+		}
+		if c.status == "D" {
+			_ = work.Remove(c.path)
+		} else {
+			in.WriteString(c.path + "\x00")
+		}
+	}
+	if _, err := w.git(ctx, p, stdio{in: strings.NewReader(in.String())}, "checkout-index", "-f", "-q", "-u", "-z", "--stdin"); err != nil {
+		return err
+	}
+	return w.finishRefs(ctx, f.From, f.To)
+}
+
+// chownChanged gives the files that a fast-forward wrote to the workspace's owner.
+func (w *Worktree) chownChanged(ctx context.Context, from, to string) error {
+	out, err := w.git(ctx, w.own(), stdio{}, "diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev", "--diff-filter=d", from, to)
+	if err != nil {
+		return err
+	}
+	work, err := os.OpenRoot(w.cfg.Dir)
+	if err != nil {
+		return failed("opening the workspace", err)
+	}
+	defer work.Close()
+	uid, gid := int(w.cfg.RunAs.Uid), int(w.cfg.RunAs.Gid)
+	for c := range changes(out) {
+		for name := c.path; name != "."; name = filepath.Dir(name) {
+			if err := work.Lchown(name, uid, gid); err != nil && !os.IsNotExist(err) {
+				return failed("giving a file to the workspace's user", err)
+			}
+		}
+	}
+	return nil
+}
