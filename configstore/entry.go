@@ -3,6 +3,7 @@ package configstore
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ErrPositionLost: the change log no longer reaches back to a position.
@@ -35,8 +36,8 @@ type Entry struct {
 	Broken string
 }
 
-// EditHosts returns the normalised edit hosts of a client, domains.edit first, then the
-// aliases: those that it claims in a store.
+// EditHosts returns the normalised edit hosts of a client, each once, domains.edit first,
+// then the aliases: those that it claims in a store.
 func (c Client) EditHosts() ([]string, error) {
 	hosts := make([]string, 0, 1+len(c.Domains.Aliases))
 	edit, err := NormalizeHost(c.Domains.Edit)
@@ -49,7 +50,9 @@ func (c Client) EditHosts() ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("domains.aliases[%d]: %w", i, err)
 		}
-		hosts = append(hosts, host)
+		if !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
 	}
 	return hosts, nil
 }

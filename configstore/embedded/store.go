@@ -13,8 +13,6 @@ import (
 	"path/filepath"
 	"time"
 
-	_ "modernc.org/sqlite" // the database/sql driver
-
 	"github.com/webordinary/router/configstore"
 )
 
