@@ -1,0 +1,113 @@
+// Package containerboot is the process that runs in a session container: PID 1
+// there, a plain child process under the edge's process runner. It clones a
+// client's site, installs its dependencies, builds it, serves it, keeps the account
+// of who uses it, and saves the work when it is told to end.
+//
+// It listens at once, before there is anything to serve, so that its progress can
+// be followed from the first moment.
+//
+// # Modes
+//
+// With WEBORDINARY_TOKEN_HASH it waits for an edge to claim it; everything that it
+// needs to know, secrets included, comes with the claim and not by the environment.
+// It ends if no claim has come after 10 minutes.
+//
+// Without, it runs standalone, from CLIENT_ID and CLIENT_CONFIG: no token protects
+// it then, so it listens on loopback only unless LISTEN_ADDRESS says otherwise.
+//
+// # Environment
+//
+//	SESSION_ID              The session. With a claim: optional, the claim must agree.
+//	                        Standalone default: CLIENT_ID.
+//	WEBORDINARY_TOKEN_HASH  Hex SHA-256 of the session's token: wait for the claim.
+//	                        Conflicts with CLIENT_ID and CLIENT_CONFIG.
+//	CLIENT_ID               Standalone, required: the client.
+//	CLIENT_CONFIG           Standalone, required: the client's configuration in JSON,
+//	                        in the shape that `caddy webordinary client put` takes.
+//	                        Its deployKey must be the key itself, not a reference.
+//	CLIENT_CONFIG_TABLE     Not supported yet: refused.
+//	PORT                    Port to listen on. 0 takes a free one. Default: 8080.
+//	LISTEN_ADDRESS          Address to listen on. Default: all; standalone: 127.0.0.1.
+//	WORKSPACE_PATH          Folder of the client's working tree; what belongs to it but
+//	                        not in it (git directory, home of the client's tools) lies
+//	                        beside it. Default: /workspace.
+//	CACHE_PATH              Folder of the caches, which the containers of many sessions
+//	                        may share; one folder per client in it. Default: /cache.
+//	API_UPSTREAM            Origin (http://host:port) which gets the /api/ requests that
+//	                        containerboot does not answer. Default: the site gets them.
+//	WEBORDINARY_LISTEN_FD   Number of an inherited socket that listens at LISTEN_ADDRESS
+//	                        and PORT already; none is opened then.
+//	WEBORDINARY_PARENT_FD   Number of an inherited pipe's read end: at its end, save and end.
+//	WEBORDINARY_LOCK_FD     Number of an inherited file that is kept open, and away from
+//	                        every child, for as long as the process lives.
+//
+// All faults of the environment are reported together.
+//
+// # What the client's code sees
+//
+// Installing and building run the client's code. Its environment is made from
+// nothing: PATH, LANG, TZ, TMPDIR, the variables of proxies and of certificate
+// authorities (http_proxy, https_proxy, no_proxy, all_proxy, SSL_CERT_FILE,
+// SSL_CERT_DIR, NODE_EXTRA_CA_CERTS), npm's choice of registry and configuration
+// (NPM_CONFIG_REGISTRY, NPM_CONFIG_USERCONFIG, NPM_CONFIG_GLOBALCONFIG,
+// NPM_CONFIG_CAFILE), and build.env of the client's configuration, which wins. HOME
+// is a private folder; npm still reads the .npmrc of the real one, so that a
+// company's registry works. CI is not set: it would turn warnings into errors in
+// some tools; build.env can set it. Neither the token nor the deploy key, nor any
+// AWS_ or WEBORDINARY_ variable of the process gets there.
+//
+// # Requests
+//
+//	POST /.boot/proof    shows that this container was started with the token's hash
+//	POST /.boot/claim    takes the claim; the same again is answered alike, any other 409
+//	POST /.boot/quiesce  prepares for the stop, if idle for long enough
+//	GET  /api/health     200 when the site answers, else 503 with the status
+//	GET  /api/status     the status
+//	GET  /api/events     the same as a stream of events, with the tools' output
+//	POST /api/save       saves the work
+//	POST /api/rebuild    fetches and builds again; the old build serves until then
+//
+// Those under /.boot/ ask for "Authorization: Bearer" with the token, all others for
+// X-Webordinary-Token; 421 without. The /api/ paths are known below the session's
+// prefix and without it.
+//
+// # End
+//
+// On SIGTERM, SIGINT, at the end of the parent's pipe, and when no edge has been
+// heard of for as long as the claim says: take no more requests, stop what is being
+// built, save (20 s at most), end.
+//
+// # Exit status
+//
+//	 0  ended as told; work is saved
+//	 1  the server failed
+//	 2  the environment is not valid
+//	 3  cannot listen
+//	 4  work could not be saved: it is in the workspace only
+//	 5  never claimed
+//	11  ended as told, after the boot had failed at cloning
+//	12  … at installing
+//	13  … at building
+//	14  … because the site did not answer
+package containerboot
+
+import (
+	_ "embed"
+	"strings"
+)
+
+//go:embed doc.go
+var source string
+
+// manual is the package's comment as plain text.
+func manual() string {
+	var b strings.Builder
+	for line := range strings.Lines(source) {
+		text, isComment := strings.CutPrefix(line, "//")
+		if !isComment {
+			break
+		}
+		b.WriteString(strings.TrimPrefix(text, " "))
+	}
+	return b.String()
+}

@@ -1,0 +1,100 @@
+package steps
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/containerboot/buildcache"
+)
+
+// Cached returns a build of this content from the cache, or buildcache.ErrMiss. The
+// caller must release it.
+func (b *Builder) Cached(ctx context.Context, content string) (*buildcache.Entry, error) {
+	key, err := b.distKey(ctx, content)
+	if err != nil {
+		return nil, err
+	}
+	return b.dist.Get(key)
+}
+
+// Build runs the site's build. Its output lies in the workspace then: see Keep.
+func (b *Builder) Build(ctx context.Context) error {
+	const phase = bootapi.PhaseBuilding
+	start := time.Now()
+	var err error
+	if command := b.cfg.Site.Command; command != "" {
+		err = b.shell(ctx, phase, command)
+	} else {
+		if err := b.hasBuildScript(); err != nil {
+			return err
+		}
+		err = b.run(ctx, phase, "npm run build", "npm", "run", "build")
+	}
+	if err != nil {
+		return b.explain(phase, "The build failed", err)
+	}
+	out, err := realBelow(b.cfg.Workspace, filepath.Join(b.dir, b.output))
+	if err == nil {
+		var info os.FileInfo
+		if info, err = os.Stat(out); err == nil && !info.IsDir() {
+			err = errors.New("it is no folder")
+		}
+	}
+	if err != nil {
+		return fail(phase, err, "The build succeeded but left no folder %q.", filepath.ToSlash(b.output))
+	}
+	b.cfg.Log.Info("site built", zap.Duration("took", time.Since(start)))
+	return nil
+}
+
+func (b *Builder) hasBuildScript() error {
+	const phase = bootapi.PhaseBuilding
+	data, err := os.ReadFile(filepath.Join(b.dir, "package.json"))
+	if err != nil {
+		return fail(phase, err, "This repository has no package.json in %s.", b.where())
+	}
+	var p struct {
+		Scripts map[string]any `json:"scripts"`
+	}
+	if err := json.Unmarshal(data, &p); err != nil {
+		return fail(phase, err, "The package.json in %s is not valid JSON.", b.where())
+	}
+	if _, ok := p.Scripts["build"]; !ok {
+		return fail(phase, nil, "The package.json in %s has no \"build\" script.", b.where())
+	}
+	return nil
+}
+
+// Keep copies a build's output out of the workspace, where the next build will write,
+// and returns the copy, which never changes. content names what it was built from; it
+// is empty where that changed meanwhile, and the build is this session's only then.
+// replace makes it win over an earlier build of the same content.
+func (b *Builder) Keep(ctx context.Context, content string, replace bool) (*buildcache.Entry, error) {
+	const phase = bootapi.PhaseBuilding
+	b.cfg.Board.Enter(phase, "keeping the build")
+	cache, key := b.own, keyOf("own")
+	if content != "" {
+		k, err := b.distKey(ctx, content)
+		if err != nil {
+			return nil, b.explain(phase, "Keeping the build", err)
+		}
+		cache, key = b.dist, k
+	}
+	entry, err := cache.Put(key, filepath.Join(b.dir, b.output), buildcache.PutOptions{Replace: replace || content == ""})
+	if err != nil {
+		return nil, b.explain(phase, "Keeping the build", fmt.Errorf("keeping the build: %w", err))
+	}
+	// A cache that is a little too large is no reason to fail.
+	if err := cache.Sweep(); err != nil {
+		b.cfg.Log.Warn("sweeping the cache failed", zap.Error(err))
+	}
+	return entry, nil
+}

@@ -1,0 +1,206 @@
+// Package steps installs a site's dependencies and builds it, or finds that it need
+// not: what was installed or built from the same content before is taken from the
+// client's cache.
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/containerboot/buildcache"
+	"github.com/webordinary/router/containerboot/progress"
+	"github.com/webordinary/router/containerboot/tool"
+)
+
+// The bounds of a client's caches.
+const (
+	distEntries    = 10
+	distBytes      = 2 << 30
+	modulesEntries = 3
+	modulesBytes   = 6 << 30
+	ownEntries     = 2
+)
+
+const defaultOutput = "dist"
+
+// Config says what to build, where, and with what.
+type Config struct {
+	ClientID string
+	// Workspace is the working tree; Private the session's folder outside of it;
+	// CacheDir the folder that holds one folder of caches per client.
+	Workspace, Private, CacheDir string
+	Site                         bootapi.Site
+	// Environ is this process's environment, of which tools get a part. See the
+	// manual of containerboot.
+	Environ []string
+	// Secrets are blotted out of the tools' output.
+	Secrets []string
+	Board   *progress.Board
+	Log     *zap.Logger
+}
+
+// Builder builds one session's site. Its methods must not be called concurrently,
+// except Exclude and Cached.
+type Builder struct {
+	cfg     Config
+	dir     string // of the site
+	output  string // below dir
+	env     []string
+	modules *buildcache.Cache
+	dist    *buildcache.Cache
+	// own keeps builds that belong to no content which could be named: files changed
+	// while they were built.
+	own *buildcache.Cache
+}
+
+// New returns the builder of a session's site. It touches no files.
+func New(cfg Config) *Builder {
+	client := filepath.Join(cfg.CacheDir, cfg.ClientID)
+	b := &Builder{
+		cfg:     cfg,
+		dir:     filepath.Join(cfg.Workspace, filepath.FromSlash(cfg.Site.Directory)),
+		output:  filepath.FromSlash(cfg.Site.Output),
+		env:     clientEnv(cfg.Environ, filepath.Join(cfg.Private, "home"), filepath.Join(client, "npm"), cfg.Site.Env),
+		modules: buildcache.New(filepath.Join(client, "node_modules"), buildcache.Limits{Entries: modulesEntries, Bytes: modulesBytes}),
+		dist:    buildcache.New(filepath.Join(client, "dist"), buildcache.Limits{Entries: distEntries, Bytes: distBytes}),
+		own:     buildcache.New(filepath.Join(cfg.Private, "builds"), buildcache.Limits{Entries: ownEntries, Bytes: distBytes}),
+	}
+	if b.output == "" {
+		b.output = defaultOutput
+	}
+	return b
+}
+
+// Exclude returns the patterns, in the form of .gitignore, of what the steps make in
+// the workspace and nobody wants to be saved.
+func (b *Builder) Exclude() []string {
+	rel, err := filepath.Rel(b.cfg.Workspace, filepath.Join(b.dir, b.output))
+	if err != nil || rel == "." {
+		return nil
+	}
+	return []string{"/" + filepath.ToSlash(rel) + "/"}
+}
+
+// Failed is a step that failed, as it is told to people.
+type Failed struct {
+	bootapi.Failure
+	err error
+}
+
+// Error is the cause in a sentence.
+func (f *Failed) Error() string { return f.Cause }
+
+// Unwrap returns what lies behind; may be nil.
+func (f *Failed) Unwrap() error { return f.err }
+
+func fail(phase bootapi.Phase, err error, format string, args ...any) error {
+	f := &Failed{Failure: bootapi.Failure{Phase: phase, Cause: fmt.Sprintf(format, args...)}, err: err}
+	if err != nil {
+		f.Detail = err.Error()
+	}
+	if isDiskFull(err) {
+		f.Cause = diskFull
+	}
+	return f
+}
+
+// Supported refuses by name what this release cannot build yet.
+func (b *Builder) Supported() error {
+	s := b.cfg.Site
+	switch {
+	case s.Mode != "" && s.Mode != "static":
+		return fail(bootapi.PhaseCloning, nil, "This site asks for build.mode %q, which is not supported yet: only static is.", s.Mode)
+	case s.NodeVersion != "":
+		return fail(bootapi.PhaseCloning, nil, "This site asks for build.nodeVersion %q; choosing a Node version is not supported yet.", s.NodeVersion)
+	}
+	return nil
+}
+
+// where names the site's folder for people.
+func (b *Builder) where() string {
+	if b.cfg.Site.Directory == "" {
+		return "its root folder"
+	}
+	return fmt.Sprintf("the folder %q", b.cfg.Site.Directory)
+}
+
+// check finds the site in the working tree.
+func (b *Builder) check() error {
+	const phase = bootapi.PhaseInstalling
+	real, err := realBelow(b.cfg.Workspace, b.dir)
+	if err != nil {
+		return fail(phase, err, "This repository has no folder %q.", b.cfg.Site.Directory)
+	}
+	if info, err := os.Stat(real); err != nil || !info.IsDir() {
+		return fail(phase, err, "This repository has no folder %q.", b.cfg.Site.Directory)
+	}
+	if b.cfg.Site.Install != "" && b.cfg.Site.Command != "" {
+		return nil // it need not be a Node site
+	}
+	if _, err := os.Stat(filepath.Join(b.dir, "package.json")); err != nil {
+		return fail(phase, err, "This repository has no package.json in %s.", b.where())
+	}
+	return nil
+}
+
+// errOutside: a path leads out of the folder that it must stay in.
+var errOutside = errors.New("the path leads out of the repository")
+
+// realBelow resolves a path and makes sure that it did not leave a folder by a link.
+func realBelow(root, path string) (string, error) {
+	realRoot, err := filepath.EvalSymlinks(root)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", err
+	}
+	if real != realRoot && !strings.HasPrefix(real, realRoot+string(filepath.Separator)) {
+		return "", errOutside
+	}
+	return real, nil
+}
+
+// run runs a tool in the site's folder, its output on the board.
+func (b *Builder) run(ctx context.Context, phase bootapi.Phase, name string, args ...string) error {
+	if err := os.MkdirAll(filepath.Join(b.cfg.Private, "home"), 0o700); err != nil {
+		return fmt.Errorf("making the tools' home folder: %w", err)
+	}
+	b.cfg.Board.Enter(phase, name)
+	return tool.Run(ctx, tool.Command{
+		Name:    name,
+		Args:    args,
+		Dir:     b.dir,
+		Env:     b.env,
+		Secrets: b.cfg.Secrets,
+		Line: func(line string) {
+			b.cfg.Board.Log(phase, line)
+			if c := b.cfg.Log.Check(zap.DebugLevel, "tool output"); c != nil {
+				c.Write(zap.String("tool", name), zap.String("line", line))
+			}
+		},
+	})
+}
+
+// shell runs a command that the client's configuration gives, with the site's own
+// tools on the path.
+func (b *Builder) shell(ctx context.Context, phase bootapi.Phase, command string) error {
+	bin := filepath.Join(b.dir, "node_modules", ".bin")
+	withBin := *b
+	withBin.env = make([]string, 0, len(b.env))
+	for _, kv := range b.env {
+		if path, ok := strings.CutPrefix(kv, "PATH="); ok {
+			kv = "PATH=" + bin + ":" + path
+		}
+		withBin.env = append(withBin.env, kv)
+	}
+	return withBin.run(ctx, phase, command, "/bin/sh", "-c", command)
+}
