@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -34,6 +35,7 @@ var (
 	errHostLong    = fmt.Errorf("must be at most %d bytes", maxHost)
 	errHostLabel   = fmt.Errorf("must consist of labels of 1 to %d letters, digits and hyphens, with no hyphen at either end", maxLabel)
 	errHostAddress = errors.New("must be a host name, not an IP address")
+	errHostIDNA    = errors.New("is not a valid internationalised host name")
 	errHostPort    = errors.New("has a bad port")
 )
 
@@ -56,8 +58,8 @@ func NormalizeHost(raw string) (string, error) {
 		return "", errHostPort
 	}
 	ascii, err := hostProfile.ToASCII(name)
-	if err != nil {
-		return "", errors.New("is not a valid (internationalised) host name")
+	if err != nil || !utf8.ValidString(name) {
+		return "", errHostIDNA
 	}
 	ascii = strings.TrimSuffix(ascii, ".")
 	if _, err := checkHost(ascii); err != nil {
