@@ -54,8 +54,6 @@ func checkRepositoryURL(raw string, allowLocal bool) error {
 		return errors.New("must not begin with a hyphen")
 	case !isPlainText(raw) || strings.ContainsAny(raw, " \\"):
 		return errors.New("must not hold spaces, backslashes or control characters")
-	case strings.Contains(raw, "::"):
-		return errURLForm
 	case !strings.Contains(raw, "://"):
 		return checkSCP(raw, allowLocal)
 	}
@@ -107,7 +105,7 @@ func checkRemote(u *url.URL, allowLocal bool) error {
 // checkSCP checks ssh's short form, user@host:path.
 func checkSCP(raw string, allowLocal bool) error {
 	host, remote, ok := strings.Cut(raw, ":")
-	if !ok || strings.ContainsAny(host, "/[") {
+	if !ok || strings.ContainsAny(host, "/[") || strings.HasPrefix(remote, ":") {
 		return errURLForm
 	}
 	user, name, ok := strings.Cut(host, "@")
