@@ -1,0 +1,258 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/sessions"
+)
+
+func init() {
+	caddy.RegisterModule(Admin{})
+}
+
+// adminPrefix is where the admin API is in Caddy's admin endpoint.
+const adminPrefix = "/webordinary/"
+
+// maxAdminBody bounds what a request of the admin API may send, in bytes.
+const maxAdminBody = 64 << 10
+
+// Admin is the admin API, under /webordinary/ of Caddy's admin endpoint:
+//
+//	GET    /webordinary/status
+//	GET    /webordinary/sessions?client=ID&after=ID
+//	POST   /webordinary/sessions              {"clientId", "userId", "threadId"}
+//	GET    /webordinary/sessions/{id}
+//	POST   /webordinary/sessions/{id}/wake
+//	POST   /webordinary/sessions/{id}/sleep
+//	DELETE /webordinary/sessions/{id}
+type Admin struct {
+	mux *http.ServeMux
+}
+
+// CaddyModule returns the Caddy module information.
+func (Admin) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "admin.api.webordinary",
+		New: func() caddy.Module { return new(Admin) },
+	}
+}
+
+// Routes implements caddy.AdminRouter. The app is looked up at each request: admin
+// routers are provisioned before apps.
+func (a *Admin) Routes() []caddy.AdminRoute {
+	a.mux = http.NewServeMux()
+	for pattern, h := range map[string]adminCall{
+		"GET /webordinary/status":               adminStatus,
+		"GET /webordinary/sessions":             adminListSessions,
+		"POST /webordinary/sessions":            adminCreateSession,
+		"GET /webordinary/sessions/{id}":        adminGetSession,
+		"POST /webordinary/sessions/{id}/wake":  adminWakeSession,
+		"POST /webordinary/sessions/{id}/sleep": adminSleepSession,
+		"DELETE /webordinary/sessions/{id}":     adminDeleteSession,
+	} {
+		a.mux.Handle(pattern, h)
+	}
+	return []caddy.AdminRoute{{Pattern: adminPrefix, Handler: caddy.AdminHandlerFunc(a.serve)}}
+}
+
+func (a *Admin) serve(w http.ResponseWriter, r *http.Request) error {
+	a.mux.ServeHTTP(w, r)
+	return nil
+}
+
+// adminCall answers a request with a value for JSON, or an error.
+type adminCall func(r *http.Request, app *App, live *running) (any, error)
+
+// ServeHTTP implements http.Handler.
+func (call adminCall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	answer, err := call.answer(r)
+	status := http.StatusOK
+	if err != nil {
+		status = adminStatusOf(err)
+		answer = adminError{Error: err.Error()}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// The client is gone if this fails; there is nobody to tell.
+	_ = json.NewEncoder(w).Encode(answer)
+}
+
+func (call adminCall) answer(r *http.Request) (any, error) {
+	mod, err := caddy.ActiveContext().AppIfConfigured("webordinary")
+	if err != nil {
+		return nil, fmt.Errorf("%w: this server's configuration has no webordinary app", errNoEdge)
+	}
+	app := mod.(*App)
+	live := app.state.live()
+	if live == nil {
+		return nil, fmt.Errorf("%w: it is starting", errNoEdge)
+	}
+	return call(r, app, live)
+}
+
+var (
+	errNoEdge     = errors.New("no edge is running here")
+	errBadRequest = errors.New("bad request")
+)
+
+// adminError is the body of every answer that is not 200.
+type adminError struct {
+	Error string `json:"error"`
+}
+
+// adminStatusOf maps an error to an HTTP status.
+func adminStatusOf(err error) int {
+	switch {
+	case errors.Is(err, errBadRequest):
+		return http.StatusBadRequest
+	case errors.Is(err, sessions.ErrNotFound), errors.Is(err, configstore.ErrNotFound):
+		return http.StatusNotFound
+	case errors.Is(err, sessions.ErrConflict), errors.Is(err, sessions.ErrNotSaved), errors.Is(err, sessions.ErrDisabled):
+		return http.StatusConflict
+	case errors.Is(err, sessions.ErrLimit):
+		return http.StatusTooManyRequests
+	case errors.Is(err, errNoEdge), errors.Is(err, sessions.ErrUnavailable), errors.Is(err, configstore.ErrUnavailable),
+		errors.Is(err, sessions.ErrRunnerUnavailable), errors.Is(err, sessions.ErrClosed):
+		return http.StatusServiceUnavailable
+	default:
+		return http.StatusInternalServerError
+	}
+}
+
+// edgeStatus is the answer of GET /webordinary/status.
+type edgeStatus struct {
+	// Identity names the resources that the edge works on; see App.identity.
+	Identity string `json:"identity"`
+	// Loaded: the routing table is loaded, requests are served.
+	Loaded  bool `json:"loaded"`
+	Clients int  `json:"clients"`
+}
+
+func adminStatus(_ *http.Request, app *App, live *running) (any, error) {
+	return edgeStatus{Identity: app.identity(), Loaded: live.table.Loaded(), Clients: live.table.Len()}, nil
+}
+
+// sessionInfo is a session as the CLI and the admin API show it: never with its token.
+type sessionInfo struct {
+	SessionID     string            `json:"sessionId"`
+	ClientID      string            `json:"clientId"`
+	UserID        string            `json:"userId,omitempty"`
+	ThreadID      string            `json:"threadId"`
+	EditBranch    string            `json:"editBranch"`
+	PreviewURL    string            `json:"previewUrl"`
+	Status        sessions.Status   `json:"status"`
+	Epoch         int64             `json:"epoch"`
+	CreatedAt     time.Time         `json:"createdAt"`
+	LastActivity  time.Time         `json:"lastActivity"`
+	ContainerIP   string            `json:"containerIp,omitempty"`
+	ContainerPort int               `json:"containerPort,omitempty"`
+	Failure       *sessions.Failure `json:"failure,omitempty"`
+	// Progress is how far a wake is; nil where nothing is known of a container.
+	Progress *bootapi.Status `json:"progress,omitempty"`
+}
+
+func describeSession(r sessions.Record) sessionInfo {
+	return sessionInfo{
+		SessionID: r.SessionID, ClientID: r.ClientID, UserID: r.UserID, ThreadID: r.ThreadID,
+		EditBranch: r.EditBranch, PreviewURL: r.PreviewURL, Status: r.Status, Epoch: r.Epoch,
+		CreatedAt: r.CreatedAt, LastActivity: r.LastActivity,
+		ContainerIP: r.ContainerIP, ContainerPort: r.ContainerPort, Failure: r.Failure,
+	}
+}
+
+func describeView(v sessions.View) sessionInfo {
+	info := describeSession(v.Record)
+	if v.Progress.Phase != "" {
+		progress := v.Progress
+		info.Progress = &progress
+	}
+	return info
+}
+
+// createRequest is the body of POST /webordinary/sessions.
+type createRequest struct {
+	ClientID string `json:"clientId"`
+	UserID   string `json:"userId,omitempty"`
+	ThreadID string `json:"threadId,omitempty"`
+}
+
+// pageSize is how many sessions one answer lists.
+const pageSize = 500
+
+func adminListSessions(r *http.Request, _ *App, live *running) (any, error) {
+	q := r.URL.Query()
+	records, err := live.service.List(r.Context(), q.Get("client"), q.Get("after"), pageSize)
+	if err != nil {
+		return nil, err
+	}
+	infos := make([]sessionInfo, 0, len(records))
+	for _, rec := range records {
+		infos = append(infos, describeSession(rec))
+	}
+	return infos, nil
+}
+
+func adminCreateSession(r *http.Request, _ *App, live *running) (any, error) {
+	dec := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxAdminBody))
+	dec.DisallowUnknownFields()
+	var req createRequest
+	if err := dec.Decode(&req); err != nil {
+		return nil, fmt.Errorf("%w: decoding body: %w", errBadRequest, err)
+	}
+	rec, _, err := live.service.Create(r.Context(), sessions.CreateRequest{
+		ClientID: req.ClientID, UserID: req.UserID, ThreadID: req.ThreadID, Wake: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return describeSession(rec), nil
+}
+
+func adminGetSession(r *http.Request, _ *App, live *running) (any, error) {
+	v, err := live.service.Lookup(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	return describeView(v), nil
+}
+
+func adminWakeSession(r *http.Request, _ *App, live *running) (any, error) {
+	v, err := live.service.WakeNow(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	return describeView(v), nil
+}
+
+func adminSleepSession(r *http.Request, _ *App, live *running) (any, error) {
+	// Once begun, going to sleep is carried through, whether the caller waits or not.
+	ctx := context.WithoutCancel(r.Context())
+	id := r.PathValue("id")
+	if err := live.service.Sleep(ctx, id, "asked for by the operator"); err != nil {
+		return nil, err
+	}
+	rec, err := live.service.Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return describeSession(rec), nil
+}
+
+func adminDeleteSession(r *http.Request, _ *App, live *running) (any, error) {
+	if err := live.service.Delete(context.WithoutCancel(r.Context()), r.PathValue("id")); err != nil {
+		return nil, err
+	}
+	return struct{}{}, nil
+}
+
+// Interface guard
+var _ caddy.AdminRouter = (*Admin)(nil)

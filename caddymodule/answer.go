@@ -1,0 +1,238 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/edge"
+	"github.com/webordinary/router/pages"
+	"github.com/webordinary/router/sessions"
+)
+
+// answer carries out every decision but that of proxying at once.
+func (h *Router) answer(w http.ResponseWriter, req *request, next caddyhttp.Handler) error {
+	if err := h.act(req); err != nil {
+		return h.answerError(w, req, err)
+	}
+	d := req.decision
+	w.Header().Set("Cache-Control", "no-store")
+	if d.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int((d.RetryAfter+time.Second-1)/time.Second)))
+	}
+	if d.Allow != "" {
+		w.Header().Set("Allow", d.Allow)
+	}
+	if d.Location != "" {
+		w.Header().Set("Location", d.Location)
+	}
+	switch d.Action {
+	case edge.Redirect, edge.CreateSession, edge.WakeNow, edge.SleepNow:
+		w.WriteHeader(d.Status)
+		return nil
+	case edge.Hold:
+		return h.hold(w, req, next)
+	case edge.Events:
+		return h.serveEvents(w, req)
+	case edge.OwnStatus:
+		return writeJSON(w, d.Status, req.view.Progress)
+	default:
+		return h.writePage(w, req)
+	}
+}
+
+// act does what the decision asks for before it is answered. A client found at its
+// limit, or a session gone meanwhile, changes the decision.
+func (h *Router) act(req *request) error {
+	d, service, ctx := &req.decision, req.live.service, req.r.Context()
+	var err error
+	switch {
+	case d.Action == edge.CreateSession:
+		var rec sessions.Record
+		rec, _, err = service.Create(ctx, sessions.CreateRequest{ClientID: req.client.ClientID, Wake: true})
+		if err == nil {
+			d.Location = edge.SessionPath(rec.SessionID) + "/"
+		}
+	case d.Action == edge.SleepNow:
+		// Carried through, whether the visitor waits or not.
+		err = service.Sleep(context.WithoutCancel(ctx), req.known.Session.ID, "asked for by a visitor")
+	case d.Action == edge.WakeNow && d.Wake:
+		_, err = service.WakeNow(ctx, req.known.Session.ID)
+	case d.Wake:
+		var view sessions.View
+		if view, err = service.Wake(ctx, req.known.Session.ID); err == nil {
+			req.view = view
+		}
+	}
+	switch {
+	case errors.Is(err, sessions.ErrLimit):
+		req.known.AtLimit = true
+	case errors.Is(err, sessions.ErrNotFound), errors.Is(err, configstore.ErrNotFound):
+		req.known.Session = edge.Session{}
+	case errors.Is(err, sessions.ErrDisabled):
+		req.known.Host = edge.HostDisabled
+	default:
+		return err
+	}
+	*d = edge.Decide(req.traits, req.target, req.known)
+	return nil
+}
+
+// answerError answers where a store or the runner failed us.
+func (h *Router) answerError(w http.ResponseWriter, req *request, err error) error {
+	if req.r.Context().Err() != nil {
+		return nil // nobody is there to tell
+	}
+	h.logger.Error("answering failed",
+		zap.Stringer("action", req.decision.Action),
+		zap.String("client", req.client.ClientID),
+		zap.String("session", req.known.Session.ID),
+		zap.String("request_id", requestID(req.r)),
+		zap.Error(err))
+	req.decision = edge.Decision{Action: edge.Unavailable, Status: http.StatusServiceUnavailable, RetryAfter: retryAfterFault}
+	w.Header().Set("Retry-After", strconv.Itoa(int(retryAfterFault/time.Second)))
+	w.Header().Set("Cache-Control", "no-store")
+	return h.writePage(w, req)
+}
+
+// retryAfterFault is how long visitors are told to stay away after a fault of ours.
+const retryAfterFault = 5 * time.Second
+
+// answerLost answers a request whose container turned out not to answer. A document is
+// shown the waiting page, and the session wakes if its container is gone. Anything
+// else, which may have been carried out, is never sent twice.
+func (h *Router) answerLost(w http.ResponseWriter, req *request) error {
+	req.route = nil
+	if req.traits.Kind != edge.Document {
+		req.decision = edge.Decision{Action: edge.Unavailable, Status: http.StatusServiceUnavailable, RetryAfter: time.Second}
+		return h.answer(w, req, nil)
+	}
+	req.decision = edge.Decision{Action: edge.WaitingPage, Status: http.StatusAccepted, Wake: true}
+	return h.answer(w, req, nil)
+}
+
+// hold keeps a request, its body unread, until its session is active.
+func (h *Router) hold(w http.ResponseWriter, req *request, next caddyhttp.Handler) error {
+	id := req.known.Session.ID
+	refuse := func() error {
+		req.decision = edge.Decision{Action: edge.Unavailable, Status: http.StatusServiceUnavailable, RetryAfter: time.Second}
+		return h.answer(w, req, next)
+	}
+	if !h.app.state.held.take(id, h.MaxHeldPerSession, h.MaxHeld) {
+		return refuse()
+	}
+	ctx, cancel := context.WithTimeout(req.r.Context(), req.decision.Hold)
+	view, err := req.live.service.Wait(ctx, id)
+	cancel()
+	h.app.state.held.give(id)
+	if err != nil {
+		return refuse()
+	}
+	h.setView(req, view)
+	if req.route == nil {
+		return refuse()
+	}
+	req.decision = edge.Decide(req.traits, req.target, req.known)
+	w.Header().Del("Cache-Control")
+	return h.serveProxied(w, req, next)
+}
+
+// writePage answers with the decision's page, or, where a person does not look at it,
+// with a few words of JSON.
+func (h *Router) writePage(w http.ResponseWriter, req *request) error {
+	id := requestID(req.r)
+	page := h.page(req, id)
+	if !req.traits.Navigate {
+		page = page.Machine()
+	}
+	return page.Write(w, req.r)
+}
+
+// page is the decision's page.
+func (h *Router) page(req *request, id string) pages.Page {
+	d := req.decision
+	client, session := req.client.ClientID, req.known.Session.ID
+	switch d.Action {
+	case edge.WaitingPage:
+		return pages.Waiting(pages.WaitingData{
+			Client: client, EventsURL: edge.EventsPath(session), Status: progressOf(req.view), RequestID: id,
+		})
+	case edge.Failed:
+		return pages.Failed(pages.FailedData{
+			Client: client, Failure: failureOf(req.view), Log: req.view.Progress.Log,
+			RetryAfter: d.RetryAfter, WakeURL: edge.WakePath(session), RequestID: id,
+		})
+	case edge.Limit:
+		return pages.Limit(pages.LimitData{
+			Client: client, Max: req.client.Settings.MaxConcurrentSessions,
+			Running: h.runningSessions(req), RetryAfter: d.RetryAfter, RequestID: id,
+		})
+	case edge.NewPage:
+		return pages.New(pages.NewData{Client: client, RequestID: id})
+	case edge.Disabled:
+		return pages.Disabled(id)
+	case edge.Unavailable:
+		return pages.Unavailable(id, d.RetryAfter)
+	case edge.MethodNotAllowed:
+		return pages.MethodNotAllowed(id)
+	case edge.CrossSite:
+		return pages.CrossSite(id)
+	case edge.Ambiguous:
+		return pages.Ambiguous(id)
+	default:
+		return pages.NotFound(id)
+	}
+}
+
+// failureOf is why a session failed.
+func failureOf(v sessions.View) bootapi.Failure {
+	if v.Record.Failure == nil {
+		return bootapi.Failure{}
+	}
+	return v.Record.Failure.Failure
+}
+
+// runningSessions lists the client's running sessions for whoever may manage them.
+func (h *Router) runningSessions(req *request) []pages.RunningSession {
+	if !req.known.Manage {
+		return nil
+	}
+	records, err := req.live.service.Running(req.r.Context(), req.client.ClientID)
+	if err != nil {
+		h.logger.Error("listing running sessions failed", zap.String("client", req.client.ClientID), zap.Error(err))
+		return nil
+	}
+	running := make([]pages.RunningSession, 0, len(records))
+	for _, rec := range records {
+		r := pages.RunningSession{
+			URL: edge.SessionPath(rec.SessionID) + "/", User: rec.UserID, SleepURL: edge.SleepPath(rec.SessionID),
+		}
+		if rec.Start != nil {
+			r.Awake = time.Since(rec.Start.At)
+		}
+		running = append(running, r)
+	}
+	return running
+}
+
+// requestID is the id that a page and the log share.
+func requestID(r *http.Request) string {
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	id, _ := repl.GetString("http.request.uuid")
+	return id
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	return json.NewEncoder(w).Encode(v)
+}

@@ -1,0 +1,162 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/sessions"
+)
+
+func init() {
+	caddy.RegisterModule(App{})
+}
+
+// App holds what all handlers share: one config store, one session registry and one
+// runner. What runs on them (the routing table, sessions, containers) survives
+// configuration reloads for as long as the three stay the same.
+type App struct {
+	// The folder of embedded stores, workspaces and caches.
+	// Default: "webordinary" in Caddy's data folder.
+	DataDir string `json:"data_dir,omitempty"`
+
+	// Host patterns with one {client} each ("edit.{client}.example.com"). Each gives
+	// every client one more edit host. Default: none.
+	Hosts []string `json:"hosts,omitempty"`
+
+	// Scheme, and port if it is not the scheme's own, under which visitors reach the
+	// edge ("https://", "http://:8080"). It makes preview URLs. Default: "https://".
+	PublicOrigin string `json:"public_origin,omitempty"`
+
+	// The idle timeout of every session, over what clients are configured with.
+	// Default: the client's.
+	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
+
+	// Allow file: repositories. They let whoever may write a client's configuration
+	// read this machine's repositories. Default: false.
+	AllowFileRepositories bool `json:"allow_file_repositories,omitempty"`
+
+	// Where client configurations are. Default: embedded.
+	ConfigStoreRaw json.RawMessage `json:"config_store,omitempty" caddy:"namespace=webordinary.config_stores inline_key=module"`
+
+	// Where session records are. Default: embedded.
+	RegistryRaw json.RawMessage `json:"registry,omitempty" caddy:"namespace=webordinary.registries inline_key=module"`
+
+	// What holds containers. Default: process.
+	RunnerRaw json.RawMessage `json:"runner,omitempty" caddy:"namespace=webordinary.runners inline_key=module"`
+
+	configStore ConfigStore
+	registry    Registry
+	runner      Runner
+
+	patterns []configstore.HostPattern
+	origin   sessions.PublicOrigin
+	state    *state
+}
+
+// CaddyModule returns the Caddy module information.
+func (App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "webordinary",
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// Provision reads the configuration and takes a share in the state behind it. It opens nothing.
+func (a *App) Provision(ctx caddy.Context) error {
+	if err := a.parse(); err != nil {
+		return err
+	}
+	var err error
+	if a.configStore, err = loadGuest[ConfigStore](ctx, a, "ConfigStoreRaw", &a.ConfigStoreRaw, "embedded"); err != nil {
+		return err
+	}
+	if a.registry, err = loadGuest[Registry](ctx, a, "RegistryRaw", &a.RegistryRaw, "embedded"); err != nil {
+		return err
+	}
+	if a.runner, err = loadGuest[Runner](ctx, a, "RunnerRaw", &a.RunnerRaw, "process"); err != nil {
+		return err
+	}
+	a.state, err = acquireState(a.identity())
+	return err
+}
+
+// parse checks and resolves what needs no guest.
+func (a *App) parse() error {
+	if a.DataDir == "" {
+		a.DataDir = filepath.Join(caddy.AppDataDir(), "webordinary")
+	}
+	dir, err := filepath.Abs(a.DataDir)
+	if err != nil {
+		return fmt.Errorf("resolving data_dir %q: %w", a.DataDir, err)
+	}
+	a.DataDir = dir
+
+	a.patterns = nil
+	for i, h := range a.Hosts {
+		p, err := configstore.ParseHostPattern(h)
+		if err != nil {
+			return fmt.Errorf("hosts[%d]: %w", i, err)
+		}
+		a.patterns = append(a.patterns, p)
+	}
+	if a.PublicOrigin == "" {
+		a.PublicOrigin = "https://"
+	}
+	if a.origin, err = sessions.ParsePublicOrigin(a.PublicOrigin); err != nil {
+		return fmt.Errorf("public_origin: %w", err)
+	}
+	if a.IdleTimeout < 0 {
+		return fmt.Errorf("idle_timeout: must not be negative, got %s", time.Duration(a.IdleTimeout))
+	}
+	return nil
+}
+
+// identity names the resources behind the app: the key under which its state is shared
+// by configurations.
+func (a *App) identity() string {
+	return a.configStore.Identity(a.DataDir) + "\n" + a.registry.Identity(a.DataDir) + "\n" + a.runner.Identity(a.DataDir)
+}
+
+// rules are what a client's configuration is validated by.
+func (a *App) rules() configstore.Rules {
+	return configstore.Rules{AllowFile: a.AllowFileRepositories, Patterns: a.patterns}
+}
+
+// Start opens the state if no configuration before did, and puts this configuration's
+// tunables into force.
+func (a *App) Start() error { return a.state.start(a) }
+
+// Stop takes this configuration's tunables out of force. Sessions run on.
+func (a *App) Stop() error {
+	a.state.stop(a)
+	return nil
+}
+
+// Cleanup gives up the share in the state, if this instance has one: the last one closes it.
+func (a *App) Cleanup() error {
+	if a.state == nil {
+		return nil
+	}
+	return releaseState(a.identity())
+}
+
+// loadApp returns the app of the configuration being loaded.
+func loadApp(ctx caddy.Context) (*App, error) {
+	mod, err := ctx.App("webordinary")
+	if err != nil {
+		return nil, fmt.Errorf("loading the webordinary app: %w", err)
+	}
+	return mod.(*App), nil
+}
+
+// Interface guards
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

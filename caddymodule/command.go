@@ -1,0 +1,166 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "webordinary",
+		Short: "Manages clients and their edit sessions",
+		Long: `
+Manages the clients of the router and their edit sessions.
+
+Stores are found through the same configuration file that the edge runs with.
+Client commands work whether or not an edge is running; waking and sleeping a
+session is done by the running edge, through its admin endpoint.`,
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.PersistentFlags().String("config", "Caddyfile", "configuration file of the edge")
+			cmd.PersistentFlags().Bool("json", false, "print JSON, for programs")
+			_ = cmd.MarkPersistentFlagFilename("config") // fails only for a flag that does not exist
+			cmd.AddCommand(clientCommand(), sessionCommand())
+		},
+	})
+}
+
+// cli is what a command works with.
+type cli struct {
+	cmd   *cobra.Command
+	app   *App
+	admin *adminClient
+	json  bool
+	out   io.Writer
+	errs  io.Writer
+}
+
+// command makes a subcommand whose work is run. Errors are printed once, by cobra.
+func command(use, short, example string, args cobra.PositionalArgs, run func(ctx context.Context, c *cli, args []string) error) *cobra.Command {
+	return &cobra.Command{
+		Use:          use,
+		Short:        short,
+		Example:      example,
+		Args:         args,
+		SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			c, closeCLI, err := newCLI(cmd)
+			if err != nil {
+				return err
+			}
+			defer closeCLI()
+			return run(ctx, c, args)
+		},
+	}
+}
+
+// newCLI reads the configuration file that the command's flags name.
+func newCLI(cmd *cobra.Command) (*cli, func(), error) {
+	file, err := cmd.Flags().GetString("config")
+	if err != nil {
+		return nil, nil, err
+	}
+	asJSON, err := cmd.Flags().GetBool("json")
+	if err != nil {
+		return nil, nil, err
+	}
+	raw, err := readConfig(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	app, closeApp, err := appOfConfig(raw)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading %s: %w", file, err)
+	}
+	address, err := caddycmd.DetermineAdminAPIAddress("", raw, file, "")
+	if err != nil {
+		closeApp()
+		return nil, nil, fmt.Errorf("reading %s: %w", file, err)
+	}
+	admin, err := newAdminClient(address, app.identity())
+	if err != nil {
+		closeApp()
+		return nil, nil, fmt.Errorf("reading %s: %w", file, err)
+	}
+	return &cli{cmd: cmd, app: app, admin: admin, json: asJSON, out: cmd.OutOrStdout(), errs: cmd.ErrOrStderr()}, closeApp, nil
+}
+
+// readConfig returns a configuration file as JSON: a Caddyfile is adapted.
+func readConfig(file string) ([]byte, error) {
+	body, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no %s: name the edge's configuration file with --config", file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading configuration: %w", err)
+	}
+	if strings.EqualFold(filepath.Ext(file), ".json") {
+		return body, nil
+	}
+	adapter := caddyconfig.GetAdapter("caddyfile")
+	if adapter == nil {
+		return nil, errors.New("this build has no Caddyfile adapter")
+	}
+	raw, _, err := adapter.Adapt(body, map[string]any{"filename": file})
+	if err != nil {
+		return nil, fmt.Errorf("adapting %s: %w", file, err)
+	}
+	return raw, nil
+}
+
+// appOfConfig provisions the app of a configuration, which opens nothing, without the
+// rest of the configuration.
+func appOfConfig(raw []byte) (*App, func(), error) {
+	var cfg struct {
+		Apps struct {
+			Webordinary json.RawMessage `json:"webordinary"`
+		} `json:"apps"`
+	}
+	if err := json.Unmarshal(raw, &cfg); err != nil {
+		return nil, nil, fmt.Errorf("decoding configuration: %w", err)
+	}
+	if cfg.Apps.Webordinary == nil {
+		return nil, nil, errors.New("it has no global option webordinary, so it is not an edge's")
+	}
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	mod, err := ctx.LoadModuleByID("webordinary", cfg.Apps.Webordinary)
+	if err != nil {
+		cancel()
+		return nil, nil, err
+	}
+	return mod.(*App), cancel, nil
+}
+
+// printJSON prints a value for programs.
+func (c *cli) printJSON(v any) error {
+	enc := json.NewEncoder(c.out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// printTable prints rows for people, with the first as head.
+func (c *cli) printTable(rows [][]string) error {
+	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		if _, err := fmt.Fprintln(w, strings.Join(row, "\t")); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}

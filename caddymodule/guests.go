@@ -1,0 +1,101 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
+
+	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/sessions"
+)
+
+// The namespaces of the app's guest modules.
+const (
+	namespaceConfigStores = "webordinary.config_stores"
+	namespaceRegistries   = "webordinary.registries"
+	namespaceRunners      = "webordinary.runners"
+)
+
+// guestKey is the field of a guest's JSON that names its module.
+const guestKey = "module"
+
+// ConfigStore is what a module in the namespace webordinary.config_stores implements.
+type ConfigStore interface {
+	// Identity names the resource behind the store (a file's path, a table and
+	// region). Configurations with the same identity share one open store.
+	Identity(dataDir string) string
+	// OpenConfigStore opens it. It must be fast: no network.
+	OpenConfigStore(dataDir string) (configstore.Store, error)
+}
+
+// Registry is what a module in the namespace webordinary.registries implements.
+type Registry interface {
+	// Identity names the resource behind the registry.
+	Identity(dataDir string) string
+	// Exclusive reports that no second edge can use the registry.
+	Exclusive() bool
+	// OpenRegistry opens it. It must be fast: no network.
+	OpenRegistry(dataDir string) (sessions.Registry, error)
+}
+
+// Runner is what a module in the namespace webordinary.runners implements.
+type Runner interface {
+	// Identity names the resource behind the runner.
+	Identity(dataDir string) string
+	// OpenRunner opens it. It must be fast: no network. The logger outlives
+	// configuration reloads.
+	OpenRunner(dataDir string, logger *zap.Logger) (sessions.Runner, error)
+}
+
+// unmarshalGuest reads the guest's name and block from a Caddyfile:
+//
+//	config_store|registry|runner <name> [{ … }]
+func unmarshalGuest(d *caddyfile.Dispenser, namespace string) (json.RawMessage, error) {
+	option := d.Val()
+	if !d.NextArg() {
+		return nil, d.ArgErr()
+	}
+	name := d.Val()
+	id := namespace + "." + name
+	if _, err := caddy.GetModule(id); err != nil {
+		return nil, d.Errf("unknown %s %q: this build has %s", option, name, guestNames(namespace))
+	}
+	guest, err := caddyfile.UnmarshalModule(d, id)
+	if err != nil {
+		return nil, err
+	}
+	return caddyconfig.JSONModuleObject(guest, guestKey, name, nil), nil
+}
+
+// guestNames lists the modules of a namespace for a message.
+func guestNames(namespace string) string {
+	var names []string
+	for _, m := range caddy.GetModules(namespace) {
+		names = append(names, m.ID.Name())
+	}
+	sort.Strings(names)
+	return strings.Join(names, ", ")
+}
+
+// loadGuest loads a guest from the named field of the app, or the default where the field is empty.
+func loadGuest[T any](ctx caddy.Context, app *App, field string, raw *json.RawMessage, defaultName string) (T, error) {
+	var none T
+	if *raw == nil {
+		*raw = json.RawMessage(fmt.Sprintf(`{%q:%q}`, guestKey, defaultName))
+	}
+	mod, err := ctx.LoadModule(app, field)
+	if err != nil {
+		return none, fmt.Errorf("loading %s: %w", field, err)
+	}
+	guest, ok := mod.(T)
+	if !ok {
+		return none, fmt.Errorf("loading %s: module %T does not implement %T", field, mod, &none)
+	}
+	return guest, nil
+}

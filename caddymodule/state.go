@@ -1,0 +1,192 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/sessions"
+)
+
+// states shares state between configurations, keyed by App.identity.
+var states = caddy.NewUsagePool()
+
+// closeTimeout bounds the end of an edge: the longest save of a container, and some more.
+const closeTimeout = 45 * time.Second
+
+// state is what survives configuration reloads: the routing table, the sessions and
+// their containers. It holds no caddy.Context and no logger of one.
+type state struct {
+	edgeID string
+	logger *zap.Logger
+
+	running atomic.Pointer[running]
+	held    *holds // requests held until their session is ready
+	streams *holds // event streams of waiting pages
+
+	mu      sync.Mutex
+	configs []*App // started and not stopped, the newest last: it is the one in force
+}
+
+// running is an opened state.
+type running struct {
+	store    configstore.Store
+	table    *configstore.Table
+	registry sessions.Registry
+	runner   sessions.Runner
+	service  *sessions.Service
+
+	cancel context.CancelFunc
+	loops  sync.WaitGroup
+}
+
+// acquireState takes a share in the state of an identity.
+func acquireState(identity string) (*state, error) {
+	val, _, err := states.LoadOrNew(identity, func() (caddy.Destructor, error) {
+		id := sessions.NewEdgeID()
+		return &state{
+			edgeID:  id,
+			logger:  lastingLogger("webordinary"),
+			held:    newHolds(),
+			streams: newHolds(),
+		}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return val.(*state), nil
+}
+
+// releaseState gives a share back.
+func releaseState(identity string) error {
+	_, err := states.Delete(identity)
+	return err
+}
+
+// live returns the opened state, or nil before the app has started.
+func (s *state) live() *running { return s.running.Load() }
+
+// start puts the app's tunables into force, and opens the state the first time.
+func (s *state) start(a *App) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running.Load() == nil {
+		r, err := s.open(a)
+		if err != nil {
+			return err
+		}
+		s.running.Store(r)
+	}
+	s.configs = append(s.configs, a)
+	s.apply(a)
+	return nil
+}
+
+// stop takes the app's tunables out of force: those of the newest other configuration
+// apply, which is the new one after a reload and the old one after a failed reload.
+func (s *state) stop(a *App) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.configs = slices.DeleteFunc(s.configs, func(c *App) bool { return c == a })
+	if n := len(s.configs); n > 0 {
+		s.apply(s.configs[n-1])
+	}
+}
+
+// apply puts an app's tunables into force.
+func (s *state) apply(a *App) {
+	r := s.running.Load()
+	r.table.SetPatterns(a.patterns)
+	r.service.SetTunables(a.tunables())
+}
+
+// tunables are the settings that running sessions follow.
+func (a *App) tunables() sessions.Tunables {
+	return sessions.Tunables{
+		PublicOrigin: a.origin,
+		IdleTimeout:  time.Duration(a.IdleTimeout),
+		AllowFile:    a.AllowFileRepositories,
+	}
+}
+
+// open opens store, registry and runner and starts what follows them.
+func (s *state) open(a *App) (_ *running, err error) {
+	r := &running{table: configstore.NewTable(a.patterns)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.closeParts())
+		}
+	}()
+	if r.store, err = a.configStore.OpenConfigStore(a.DataDir); err != nil {
+		return nil, fmt.Errorf("opening config store: %w", err)
+	}
+	if r.registry, err = a.registry.OpenRegistry(a.DataDir); err != nil {
+		return nil, fmt.Errorf("opening session registry: %w", err)
+	}
+	if r.runner, err = a.runner.OpenRunner(a.DataDir, s.logger.Named("runner").With(zap.String("edge", s.edgeID))); err != nil {
+		return nil, fmt.Errorf("opening runner: %w", err)
+	}
+	r.service = sessions.New(sessions.Options{
+		Registry: r.registry,
+		Runner:   r.runner,
+		Client:   clientSource(r.store),
+		Logger:   s.logger.Named("sessions"),
+		EdgeID:   s.edgeID,
+		// With the embedded registry there is one edge only.
+		Exclusive: a.registry.Exclusive(),
+		Tunables:  a.tunables(),
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	r.loops.Go(func() {
+		configstore.Follow(ctx, r.store, r.table, configstore.FollowOptions{Logger: s.logger.Named("table").With(zap.String("edge", s.edgeID))})
+	})
+	r.service.Start()
+	return r, nil
+}
+
+// clientSource reads full configurations for the session service.
+func clientSource(store configstore.Store) func(context.Context, string) (configstore.Client, error) {
+	return func(ctx context.Context, id string) (configstore.Client, error) {
+		rec, err := store.Get(ctx, id)
+		return rec.Client, err
+	}
+}
+
+// Destruct implements caddy.Destructor: it ends what the state started, and waits for it.
+func (s *state) Destruct() error {
+	r := s.running.Swap(nil)
+	if r == nil {
+		return nil
+	}
+	r.cancel()
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	err := r.service.Close(ctx)
+	err = errors.Join(err, r.runner.Close(ctx))
+	r.runner = nil
+	r.loops.Wait()
+	return errors.Join(err, r.closeParts())
+}
+
+// closeParts closes what was opened, in reverse.
+func (r *running) closeParts() (err error) {
+	if r.runner != nil {
+		err = errors.Join(err, r.runner.Close(context.Background()))
+	}
+	if r.registry != nil {
+		err = errors.Join(err, r.registry.Close())
+	}
+	if r.store != nil {
+		err = errors.Join(err, r.store.Close())
+	}
+	return err
+}
