@@ -118,7 +118,7 @@ func (w *Worktree) takeBundle(ctx context.Context, head string) (string, error) 
 	if err != nil || bundled == "" {
 		return "", err
 	}
-	moved, err := w.forward(ctx, head, bundled)
+	moved, err := w.forward(ctx, forwarding{From: head, To: bundled})
 	if err != nil || !moved {
 		return "", err
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 // dirt is what the build left in the workspace: path → the file as git names it. Such a
@@ -38,7 +37,7 @@ func (w *Worktree) IgnoreBuildDirt(ctx context.Context) error {
 		return err
 	}
 	defer snap.discard()
-	out, err := w.git(ctx, w.own(), stdio{}, "diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev", w.keyTree, snap.tree)
+	out, err := w.diff(ctx, w.keyTree, snap.tree)
 	if err != nil {
 		return err
 	}
@@ -117,29 +116,4 @@ func fileObject(path string) (dirtyFile, error) {
 	fmt.Fprintf(h, "blob %d\x00", len(data))
 	h.Write(data)
 	return dirtyFile{Mode: mode, Object: hex.EncodeToString(h.Sum(nil))}, nil
-}
-
-// change is one path of git's raw diff format.
-type change struct {
-	status       string // A, D, M or T
-	mode, object string // after; before, for a deleted file
-	oldObject    string
-	path         string
-}
-
-// changes reads the output of diff-tree -z --raw --no-abbrev.
-func changes(out []byte) func(yield func(change) bool) {
-	return func(yield func(change) bool) {
-		fields := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
-		for i := 0; i+1 < len(fields); i += 2 {
-			// ":100644 100755 <object> <object> M"
-			f := strings.Fields(strings.TrimPrefix(fields[i], ":"))
-			if len(f) != 5 {
-				return
-			}
-			if !yield(change{status: f[4], mode: f[1], object: f[3], oldObject: f[2], path: fields[i+1]}) {
-				return
-			}
-		}
-	}
 }

@@ -73,7 +73,7 @@ func (w *Worktree) commit(ctx context.Context, message string) (string, error) {
 	}
 	defer snap.discard()
 	head := base
-	out, err := w.git(ctx, w.own(), stdio{}, "diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev", base, snap.tree)
+	out, err := w.diff(ctx, base, snap.tree)
 	if err != nil {
 		return "", err
 	}
@@ -85,17 +85,21 @@ func (w *Worktree) commit(ctx context.Context, message string) (string, error) {
 		}
 		head = strings.TrimSpace(string(commit))
 	}
-	if head == old {
-		return head, nil
-	}
-	if err := w.setRefs(ctx, w.own(), w.editRef(), head); err != nil {
-		return "", err
+	if head != old {
+		if err := w.setRefs(ctx, w.own(), w.editRef(), head); err != nil {
+			return "", err
+		}
 	}
 	// A crash before this leaves an index that is only slower to compare.
 	if err := os.Rename(snap.index, filepath.Join(w.cfg.GitDir, "index")); err != nil {
 		return "", failed("keeping the index", err)
 	}
-	if client.commit == base {
+	follow := client.commit == base
+	if !follow && client.ref == w.editRef() {
+		// Left behind by an earlier save; the commit may also be unknown here.
+		follow, _ = w.isAncestor(ctx, w.own(), client.commit, head)
+	}
+	if follow {
 		w.followClient(client, head)
 	}
 	return head, nil

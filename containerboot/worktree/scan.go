@@ -86,7 +86,7 @@ func (w *Worktree) updateIndex(ctx context.Context, p place, dirt dirt) error {
 		if err != nil || in.Len() == 0 {
 			return err
 		}
-		_, err = w.git(ctx, p, stdio{in: in}, "update-index", "-z", "--add", "--remove", "--replace", "--stdin")
+		_, err = w.git(ctx, p, stdio{in: in, log: true}, "update-index", "-z", "--add", "--remove", "--replace", "--stdin")
 		if err == nil || ctx.Err() != nil || diskIsFull(err) {
 			return err
 		}

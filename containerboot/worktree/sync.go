@@ -1,6 +1,7 @@
 package worktree
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -12,6 +13,8 @@ import (
 type forwarding struct {
 	From string `json:"from"`
 	To   string `json:"to"`
+	// Pushed: To came from the remote.
+	Pushed bool `json:"pushed,omitempty"`
 }
 
 // SyncRemote asks the remote for newer commits and reports whether the workspace was
@@ -53,18 +56,15 @@ func (w *Worktree) SyncRemote(ctx context.Context) (changed bool, err error) {
 	if tip, err = w.readRef(w.cfg.GitDir, ref); err != nil { // it may have moved since
 		return false, failed("reading what was fetched", err)
 	}
-	if err := w.setRefs(ctx, w.own(), refPushed, tip); err != nil {
-		return false, err
-	}
-	return w.forward(ctx, head, tip)
+	return w.forward(ctx, forwarding{From: head, To: tip, Pushed: true})
 }
 
 // forward moves branch and files from one commit to another where nothing is lost by it.
-func (w *Worktree) forward(ctx context.Context, from, to string) (bool, error) {
-	if from == to {
+func (w *Worktree) forward(ctx context.Context, f forwarding) (bool, error) {
+	if f.From == f.To {
 		return false, nil
 	}
-	ahead, err := w.isAncestor(ctx, w.own(), from, to)
+	ahead, err := w.isAncestor(ctx, w.own(), f.From, f.To)
 	if err != nil {
 		return false, err
 	}
@@ -73,19 +73,19 @@ func (w *Worktree) forward(ctx context.Context, from, to string) (bool, error) {
 		return false, nil
 	}
 	client := w.readClientHead()
-	if client.commit != "" && client.commit != from {
+	if client.commit != "" && client.commit != f.From {
 		w.cfg.Log("The workspace has commits of its own: it was not moved to the remote's newer state.")
 		return false, nil
 	}
-	possible, err := w.moveFiles(ctx, from, to)
+	possible, err := w.moveFiles(ctx, f)
 	if err != nil || !possible {
 		return false, err
 	}
-	return true, w.finishRefs(ctx, from, to)
+	return true, w.finishRefs(ctx, f)
 }
 
 // moveFiles changes the files, or nothing at all where one of them has unsaved work.
-func (w *Worktree) moveFiles(ctx context.Context, from, to string) (bool, error) {
+func (w *Worktree) moveFiles(ctx context.Context, f forwarding) (bool, error) {
 	index := filepath.Join(w.cfg.GitDir, "index")
 	tmp := aside(index)
 	if err := copyIndex(index, tmp); err != nil {
@@ -93,28 +93,34 @@ func (w *Worktree) moveFiles(ctx context.Context, from, to string) (bool, error)
 	}
 	defer os.Remove(tmp)
 	p := w.own().withIndex(tmp)
-	if _, err := w.git(ctx, p, stdio{}, "read-tree", "--reset", from); err != nil {
+	if _, err := w.git(ctx, p, stdio{}, "read-tree", "--reset", f.From); err != nil {
 		return false, err
 	}
 	// Its exit code says that files differ, which read-tree finds out by itself.
 	if _, err := w.git(ctx, p, stdio{}, "update-index", "-q", "--refresh"); err != nil && ctx.Err() != nil {
 		return false, err
 	}
-	if _, err := w.git(ctx, p, stdio{}, "read-tree", "-n", "-m", "-u", from, to); err != nil {
+	if _, err := w.git(ctx, p, stdio{}, "read-tree", "-n", "-m", "-u", f.From, f.To); err != nil {
 		if ctx.Err() != nil || diskIsFull(err) {
 			return false, err
 		}
 		w.cfg.Log("Unsaved work touches files that are newer on the remote: the workspace was not moved.")
 		return false, nil
 	}
-	data, err := json.Marshal(forwarding{From: from, To: to})
+	if gone, err := w.deletedIn(ctx, p, f.From, f.To); err != nil {
+		return false, err
+	} else if gone {
+		w.cfg.Log("A file that is newer on the remote was deleted here: the workspace was not moved.")
+		return false, nil
+	}
+	data, err := json.Marshal(f)
 	if err == nil {
 		err = writeFile(filepath.Join(w.cfg.GitDir, forwardFile), data, 0o644)
 	}
 	if err != nil {
 		return false, failed("noting the fast-forward", err)
 	}
-	if _, err := w.git(ctx, p, stdio{}, "read-tree", "-m", "-u", from, to); err != nil {
+	if _, err := w.git(ctx, p, stdio{}, "read-tree", "-m", "-u", f.From, f.To); err != nil {
 		return false, err
 	}
 	if err := os.Rename(tmp, index); err != nil {
@@ -123,19 +129,45 @@ func (w *Worktree) moveFiles(ctx context.Context, from, to string) (bool, error)
 	return true, nil
 }
 
+// deletedIn reports whether a file that differs between two commits was deleted in the
+// workspace: read-tree takes a missing file for an unchanged one.
+func (w *Worktree) deletedIn(ctx context.Context, p place, from, to string) (bool, error) {
+	out, err := w.git(ctx, p, stdio{}, "ls-files", "-z", "--deleted")
+	if err != nil || len(out) == 0 {
+		return false, err
+	}
+	deleted := map[string]bool{}
+	for name := range strings.SplitSeq(string(out), "\x00") {
+		deleted[name] = true
+	}
+	out, err = w.diff(ctx, from, to)
+	if err != nil {
+		return false, err
+	}
+	for c := range changes(out) {
+		if deleted[c.path] {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // finishRefs makes the files' commit the edit branch's, and the workspace's own.
-func (w *Worktree) finishRefs(ctx context.Context, from, to string) error {
-	client := w.readClientHead()
-	if err := w.setRefs(ctx, w.own(), w.editRef(), to); err != nil {
+func (w *Worktree) finishRefs(ctx context.Context, f forwarding) error {
+	refs := []string{w.editRef(), f.To}
+	if f.Pushed {
+		refs = append(refs, refPushed, f.To)
+	}
+	if err := w.setRefs(ctx, w.own(), refs...); err != nil {
 		return err
 	}
 	if w.cfg.RunAs != nil {
-		if err := w.chownChanged(ctx, from, to); err != nil {
+		if err := w.chownChanged(ctx, f.From, f.To); err != nil {
 			return err
 		}
 	}
-	if client.commit == from {
-		w.followClient(client, to)
+	if client := w.readClientHead(); client.commit == f.From {
+		w.followClient(client, f.To)
 	}
 	if err := os.Remove(filepath.Join(w.cfg.GitDir, forwardFile)); err != nil {
 		return failed("ending the fast-forward", err)
@@ -162,7 +194,7 @@ func (w *Worktree) finishForward(ctx context.Context) error {
 	if _, err := w.git(ctx, p, stdio{}, "read-tree", "--reset", f.To); err != nil {
 		return err
 	}
-	out, err := w.git(ctx, p, stdio{}, "diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev", f.From, f.To)
+	out, err := w.diff(ctx, f.From, f.To)
 	if err != nil {
 		return err
 	}
@@ -174,7 +206,10 @@ func (w *Worktree) finishForward(ctx context.Context) error {
 	var in strings.Builder
 	for c := range changes(out) {
 		now, err := fileObject(filepath.Join(w.cfg.Dir, c.path))
-		if err != nil || (now.Object != "" && now.Object != c.oldObject) {
+		if err != nil {
+			continue
+		}
+		if now.Object != "" && now.Object != c.oldObject && !w.begins(ctx, c.path, f.To) {
 			continue
 		}
 		if c.status == "D" {
@@ -186,12 +221,23 @@ func (w *Worktree) finishForward(ctx context.Context) error {
 	if _, err := w.git(ctx, p, stdio{in: strings.NewReader(in.String())}, "checkout-index", "-f", "-q", "-u", "-z", "--stdin"); err != nil {
 		return err
 	}
-	return w.finishRefs(ctx, f.From, f.To)
+	return w.finishRefs(ctx, f)
+}
+
+// begins reports whether a file is the beginning of what it is in a commit: its writing
+// was cut off.
+func (w *Worktree) begins(ctx context.Context, path, commit string) bool {
+	whole, err := w.git(ctx, w.own(), stdio{}, "cat-file", "--filters", commit+":"+path)
+	if err != nil {
+		return false // not in the commit
+	}
+	data, err := os.ReadFile(filepath.Join(w.cfg.Dir, path))
+	return err == nil && bytes.HasPrefix(whole, data)
 }
 
 // chownChanged gives the files that a fast-forward wrote to the workspace's owner.
 func (w *Worktree) chownChanged(ctx context.Context, from, to string) error {
-	out, err := w.git(ctx, w.own(), stdio{}, "diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev", "--diff-filter=d", from, to)
+	out, err := w.diff(ctx, from, to)
 	if err != nil {
 		return err
 	}
