@@ -102,7 +102,7 @@ func steps(present bootapi.Phase, state string, reused []string) []step {
 				s.Note = wordReused
 			}
 		case i == at && state == "failed":
-			s.State, s.Spoken = state, wordFailed
+			s.State, s.Note = state, wordFailed
 		case i == at:
 			s.State, s.Spoken = state, wordActive
 		}
@@ -130,8 +130,8 @@ const (
 	maxName    = 63   // characters: a DNS label
 	maxCause   = 400  // characters
 	maxLine    = 200  // characters
-	maxLog     = 1600 // bytes, as escaped
-	maxAddress = 1024 // bytes, as escaped
+	maxLog     = 1200 // bytes, as escaped
+	maxAddress = 768  // bytes, as escaped
 )
 
 // lastLines returns the last lines of a log as they can be shown.

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"html/template"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/webordinary/router/containerboot/bootapi"
 )
@@ -93,15 +94,14 @@ func (v view) Word(name string) string {
 		"brand": brand, "reference": wordReference, "details": wordDetails, "output": wordOutput,
 		"done": wordDone, "active": wordActive, "reused": wordReused, "noscript": wordNoScript,
 		"late": wordLate, "elapsed": wordElapsed, "seconds": wordSeconds, "sleep": wordSleep,
-		"open": wordOpen,
 	}[name]
 }
 
 // render makes a page of a view, and of the words for a program.
 func render(status int, machine string, v view) Page {
 	v.Client, v.RequestID = shorten(v.Client, maxName), shorten(v.RequestID, maxName)
-	if v.Live != nil && len(template.HTMLEscapeString(v.Live.EventsURL)) > maxAddress {
-		v.Live.EventsURL = "" // the page then loads again every 3 seconds
+	if v.Live != nil && (!utf8.ValidString(v.Live.EventsURL) || len(template.HTMLEscapeString(v.Live.EventsURL)) > maxAddress) {
+		v.Live.EventsURL = "" // the page loads again every 3 seconds
 	}
 	var body bytes.Buffer
 	if err := document.Execute(&body, v); err != nil {

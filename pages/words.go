@@ -25,7 +25,6 @@ const (
 	wordSeconds     = "s"
 	wordTryAgain    = "Try again"
 	wordSleep       = "Put to sleep"
-	wordOpen        = "Open"
 	wordPreview     = "Preview"
 	wordSavingFirst = "saving what was open before"
 )
@@ -86,9 +85,6 @@ func wordsWaiting() prose {
 
 func wordsFailed(f bootapi.Failure) prose {
 	p := prose{title: "Your preview could not start"}
-	if step := wordStep(f.Phase); step != "" {
-		p.paragraphs = append(p.paragraphs, "It stopped at this step: "+step+".")
-	}
 	if f.Retryable {
 		p.paragraphs = append(p.paragraphs, "This often passes by itself, so please try again. If it keeps happening, send the reference below to the people who look after your site.")
 	} else {
@@ -134,9 +130,9 @@ func wordStep(p bootapi.Phase) string {
 	case bootapi.PhaseCloning:
 		return "Fetching your site"
 	case bootapi.PhaseInstalling:
-		return "Installing what it is made with"
+		return "Installing packages"
 	case bootapi.PhaseBuilding:
-		return "Building its pages"
+		return "Building the pages"
 	case bootapi.PhaseReady:
 		return "Opening the preview"
 	}
