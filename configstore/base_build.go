@@ -47,14 +47,19 @@ func (bb *baseBuilder) span(s string) span {
 // finish grants the hosts. contested are those which several clients claim, with all
 // their claimants. The builder must not be used after.
 func (bb *baseBuilder) finish(patterns []HostPattern) (b *base, contested map[string][]string) {
-	b = &bb.base
-	b.seed = maphash.MakeSeed()
+	bb.base.seed = maphash.MakeSeed()
 	bb.indexIDs()
 	contested = bb.grantHosts(patterns)
-	b.text = string(bb.text)
-	b.rows = slices.Clip(slices.Clone(b.rows))
-	b.claims = slices.Clip(slices.Clone(b.claims))
-	return b, contested
+	// Copies of the right size, so that what grew by doubling is let go with the builder.
+	return &base{
+		text:      string(bb.text),
+		rows:      slices.Clip(slices.Clone(bb.base.rows)),
+		claims:    slices.Clip(slices.Clone(bb.base.claims)),
+		granted:   slices.Clip(slices.Clone(bb.base.granted)),
+		hostSlots: bb.base.hostSlots,
+		idSlots:   bb.base.idSlots,
+		seed:      bb.base.seed,
+	}, contested
 }
 
 func (bb *baseBuilder) bytes(s span) []byte { return bb.text[s.at : s.at+uint32(s.len)] }
@@ -110,7 +115,6 @@ func (bb *baseBuilder) grantHosts(patterns []HostPattern) (contested map[string]
 			bb.grantHost(at, uint32(i), contested)
 		}
 	}
-	b.granted = slices.Clip(slices.Clone(b.granted))
 	return contested
 }
 

@@ -135,6 +135,9 @@ func (t *Table) load(bb *baseBuilder, changes []Change) []RowFault {
 		// differ in nothing would all be kept alive by long connections.
 		kept := *held
 		kept.info.LoadedAt, kept.info.Source = now, "store"
+		if held.info.LoadedAt.IsZero() {
+			kept.info.ChangedAt = now
+		}
 		g, t.contested = &kept, heldContested
 	}
 	t.publish(g)
