@@ -139,12 +139,19 @@ func appOfConfig(raw []byte) (*App, func(), error) {
 		return nil, nil, errors.New("it has no global option webordinary, so it is not an edge's")
 	}
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
-	mod, err := ctx.LoadModuleByID("webordinary", cfg.Apps.Webordinary)
-	if err != nil {
+	app := new(App)
+	if err := caddy.StrictUnmarshalJSON(cfg.Apps.Webordinary, app); err != nil {
+		cancel()
+		return nil, nil, fmt.Errorf("decoding the webordinary app: %w", err)
+	}
+	if err := app.Provision(ctx); err != nil {
 		cancel()
 		return nil, nil, err
 	}
-	return mod.(*App), cancel, nil
+	return app, func() {
+		cancel()
+		_ = app.Cleanup() // its state was never opened
+	}, nil
 }
 
 // printJSON prints a value for programs.

@@ -1,0 +1,149 @@
+package caddymodule
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// testCLI runs commands on a configuration of its own, whose edge does not run.
+type testCLI struct {
+	t      *testing.T
+	config string
+}
+
+func newTestCLI(t *testing.T) *testCLI {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "Caddyfile")
+	require.NoError(t, os.WriteFile(config, []byte(`{
+		admin unix/`+dir+`/admin.sock
+		webordinary {
+			data `+dir+`/data
+			hosts {client}-edit.pattern.test
+			public_origin https://:8443
+		}
+	}`), 0o600))
+	return &testCLI{t: t, config: config}
+}
+
+func (c *testCLI) run(stdin string, args ...string) (stdout, stderr string, err error) {
+	root := &cobra.Command{Use: "webordinary", SilenceErrors: true}
+	root.PersistentFlags().String("config", "Caddyfile", "")
+	root.PersistentFlags().Bool("json", false, "")
+	root.AddCommand(clientCommand(), sessionCommand())
+	var out, errs bytes.Buffer
+	root.SetIn(strings.NewReader(stdin))
+	root.SetOut(&out)
+	root.SetErr(&errs)
+	root.SetArgs(append(args, "--config", c.config))
+	err = root.Execute()
+	return out.String(), errs.String(), err
+}
+
+const acme = `{"clientId":"acme","domains":{"production":"acme.example","edit":"Edit.Acme.Example."},
+"repository":{"url":"https://git.example.com/acme.git","branch":"main"},
+"settings":{"containerSize":"small","idleTimeoutMinutes":10,"maxConcurrentSessions":2}}`
+
+func TestClientCommandsWithoutAnEdge(t *testing.T) {
+	c := newTestCLI(t)
+	out, _, err := c.run(acme, "client", "put", "-")
+	require.NoError(t, err)
+	assert.Equal(t, "acme  created (version 1)\n", out)
+	out, _, err = c.run(acme, "client", "put", "-")
+	require.NoError(t, err)
+	assert.Equal(t, "acme  changed (version 2)\n", out)
+
+	out, _, err = c.run("", "client", "list", "--links")
+	require.NoError(t, err)
+	assert.Equal(t, "acme  https://edit.acme.example:8443/new\n", out)
+
+	out, _, err = c.run("", "client", "get", "acme", "--json")
+	require.NoError(t, err)
+	var info clientInfo
+	require.NoError(t, json.Unmarshal([]byte(out), &info))
+	assert.Equal(t, "edit.acme.example", info.Config.Domains.Edit)
+	assert.EqualValues(t, 2, info.Version)
+
+	_, _, err = c.run("", "client", "delete", "acme")
+	require.NoError(t, err)
+	_, _, err = c.run("", "client", "get", "acme")
+	require.ErrorContains(t, err, "not found")
+	out, _, err = c.run("", "client", "list", "--json")
+	require.NoError(t, err)
+	assert.Equal(t, "[]\n", out)
+}
+
+func TestPutReportsEveryFaultAndWritesNothing(t *testing.T) {
+	c := newTestCLI(t)
+	other := strings.ReplaceAll(acme, "acme", "other")
+	input := "[" + acme + "," + strings.Replace(other, "10", "0", 1) + "," + acme + "," +
+		strings.ReplaceAll(strings.Replace(other, "other", "third", 1), "Edit.Acme.Example.", "edit.acme.example") + "]"
+	input = strings.Replace(input, `"branch":"main"`, `"branch":"main","brunch":1`, 1)
+	_, _, err := c.run(input, "client", "put", "-")
+	require.Error(t, err)
+	for _, want := range []string{
+		"repository.brunch", "settings.idleTimeoutMinutes: must be between 1 and 1440, got 0",
+	} {
+		assert.ErrorContains(t, err, want)
+	}
+	out, _, err := c.run("", "client", "list", "--json")
+	require.NoError(t, err)
+	assert.Equal(t, "[]\n", out)
+}
+
+func TestPutRefusesTwoClaimsInOneInput(t *testing.T) {
+	c := newTestCLI(t)
+	_, _, err := c.run(acme+"\n"+strings.Replace(acme, `"acme"`, `"copy"`, 1), "client", "put", "-")
+	require.ErrorContains(t, err, `host "edit.acme.example" is claimed by "acme" too`)
+	_, _, err = c.run(acme+"\n"+acme, "client", "put", "-")
+	require.ErrorContains(t, err, `"acme" stands already`)
+}
+
+func TestSessionCommandsWithoutAnEdge(t *testing.T) {
+	c := newTestCLI(t)
+	_, _, err := c.run(acme, "client", "put", "-")
+	require.NoError(t, err)
+
+	out, _, err := c.run("", "session", "create", "acme", "--user", "jo", "--thread", "spring", "--json")
+	require.NoError(t, err)
+	var made sessionInfo
+	require.NoError(t, json.Unmarshal([]byte(out), &made))
+	assert.Equal(t, "inactive", string(made.Status))
+	assert.Equal(t, "spring", made.EditBranch)
+	assert.Equal(t, "https://edit.acme.example:8443/session/"+made.SessionID, made.PreviewURL)
+	assert.NotContains(t, strings.ToLower(out), "token")
+
+	out, _, err = c.run("", "session", "create", "acme", "--thread", "spring", "--json")
+	require.NoError(t, err)
+	var again sessionInfo
+	require.NoError(t, json.Unmarshal([]byte(out), &again))
+	assert.Equal(t, made.SessionID, again.SessionID, "a thread has one session")
+
+	out, _, err = c.run("", "session", "list", "acme")
+	require.NoError(t, err)
+	assert.Contains(t, out, made.SessionID)
+
+	for _, verb := range []string{"wake", "sleep"} {
+		_, _, err = c.run("", "session", verb, made.SessionID)
+		require.ErrorContains(t, err, "no edge is running", verb)
+	}
+	_, _, err = c.run("", "session", "create", "nobody")
+	require.ErrorContains(t, err, "not found")
+	_, _, err = c.run("", "session", "delete", made.SessionID)
+	require.NoError(t, err)
+	_, _, err = c.run("", "session", "get", made.SessionID)
+	require.ErrorContains(t, err, "not found")
+}
+
+func TestCommandsNameAMissingConfiguration(t *testing.T) {
+	c := &testCLI{t: t, config: filepath.Join(t.TempDir(), "Caddyfile")}
+	_, _, err := c.run("", "client", "list")
+	require.ErrorContains(t, err, "--config")
+}
