@@ -97,9 +97,12 @@ type Lease struct {
 	Beat   int64  `json:"beat"`   // counts renewals
 }
 
-// is reports whether a and b are the same beat of the same holder.
-func (l *Lease) is(other *Lease) bool {
-	return l != nil && other != nil && *l == *other
+// same reports whether both are none, or the same beat of the same holder.
+func (l *Lease) same(other *Lease) bool {
+	if l == nil || other == nil {
+		return l == other
+	}
+	return *l == *other
 }
 
 // Start is what a container was, or will be, started with. It is frozen with the

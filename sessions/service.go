@@ -2,12 +2,17 @@ package sessions
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/webordinary/router/configstore"
 	"github.com/webordinary/router/containerboot/bootapi"
 	"go.uber.org/zap"
+	"golang.org/x/sync/singleflight"
 )
 
 // Errors of a Service beside those of its registry; compare with errors.Is.
@@ -72,4 +77,171 @@ type View struct {
 	// Progress is how far the session's container is, with its last log lines;
 	// its Failure is that of a failed session.
 	Progress bootapi.Status
+}
+
+// Defaults of Options, and the timeouts of what a service calls.
+const (
+	defaultLease        = 15 * time.Second
+	defaultBootDeadline = 10 * time.Minute
+	// registryTimeout bounds one call of the registry or of Options.Client.
+	registryTimeout = 10 * time.Second
+	// describeTimeout bounds one question to the runner.
+	describeTimeout = 5 * time.Second
+)
+
+// Service is the life of all edit sessions as one edge sees it: it wakes them, shows
+// how far they are, puts them to sleep when nobody uses them, and knows the way to
+// their containers. All methods are safe for concurrent use.
+//
+// It keeps in memory what is live: sessions that have a route, are being worked on, or
+// are watched. At most one thing is done to a session at a time, see op.
+type Service struct {
+	registry     Registry
+	runner       Runner
+	clientByID   func(context.Context, string) (configstore.Client, error)
+	log          *zap.Logger
+	edge         string
+	exclusive    bool
+	lease        time.Duration
+	bootDeadline time.Duration
+	tunables     atomic.Pointer[Tunables]
+	containers   *containerClient
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	askAll chan struct{} // asks the reaper to ask every container at once
+
+	routes  *routes
+	unknown *unknownIDs
+	flights singleflight.Group
+	leases  leaseWatch
+
+	mu     sync.Mutex // guards what follows and the refs of live; taken last of all locks
+	live   map[string]*live
+	closed bool
+}
+
+// New returns a service which does nothing by itself until Start.
+func New(o Options) *Service {
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	if o.EdgeID == "" {
+		o.EdgeID = "edge-" + rand.Text()[:10]
+	}
+	if o.Lease <= 0 {
+		o.Lease = defaultLease
+	}
+	if o.BootDeadline <= 0 {
+		o.BootDeadline = defaultBootDeadline
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Service{
+		registry:     o.Registry,
+		runner:       o.Runner,
+		clientByID:   o.Client,
+		log:          o.Logger.With(zap.String("edge", o.EdgeID)),
+		edge:         o.EdgeID,
+		exclusive:    o.Exclusive,
+		lease:        o.Lease,
+		bootDeadline: o.BootDeadline,
+		containers:   newContainerClient(),
+		ctx:          ctx,
+		cancel:       cancel,
+		askAll:       make(chan struct{}, 1),
+		leases:       leaseWatch{seen: make(map[string]leaseSighting)},
+		routes:       newRoutes(),
+		unknown:      newUnknownIDs(),
+		live:         make(map[string]*live),
+	}
+	s.tunables.Store(&o.Tunables)
+	return s
+}
+
+// Start recovers what an earlier run of this edge, or another edge that died, left
+// behind, and begins to reap and to sweep; it returns at once. It is called once, and
+// not on a service without a runner.
+func (s *Service) Start() {
+	s.spawn(s.reapLoop)
+	s.spawn(s.sweepLoop)
+	s.spawn(s.pollLoop)
+}
+
+// spawn runs fn, which Close waits for; not while the service closes.
+func (s *Service) spawn(fn func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.wg.Go(fn)
+	return true
+}
+
+// Close ends wakes and everything else that is under way, and waits for that until
+// ctx ends. Containers are left alone, they are the runner's to close; the next start
+// of an edge picks up the records.
+func (s *Service) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.cancel()
+	done := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// SetTunables changes the tunables, at once and for running sessions too.
+func (s *Service) SetTunables(t Tunables) {
+	old := s.tunables.Swap(&t)
+	if old.IdleTimeout != t.IdleTimeout {
+		select {
+		case s.askAll <- struct{}{}:
+		default: // is asked already
+		}
+	}
+}
+
+// client reads a client's configuration. An error other than that there is no such
+// client is ErrUnavailable.
+func (s *Service) client(ctx context.Context, id string) (configstore.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, registryTimeout)
+	defer cancel()
+	c, err := s.clientByID(ctx, id)
+	switch {
+	case err == nil:
+		return c, nil
+	case errors.Is(err, configstore.ErrNotFound):
+		return c, fmt.Errorf("reading client %q: %w", id, err)
+	default:
+		return c, fmt.Errorf("%w: reading client %q: %w", ErrUnavailable, id, err)
+	}
+}
+
+// get reads a record.
+func (s *Service) get(ctx context.Context, id string) (Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, registryTimeout)
+	defer cancel()
+	return s.registry.Get(ctx, id)
+}
+
+// update writes a record after an event.
+func (s *Service) update(ctx context.Context, r Record, limit int) (Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, registryTimeout)
+	defer cancel()
+	return s.registry.Update(ctx, r, limit)
+}
+
+// logger returns the log of a session.
+func (s *Service) logger(r Record) *zap.Logger {
+	return s.log.With(zap.String("client", r.ClientID), zap.String("session", r.SessionID), zap.Int64("epoch", r.Epoch))
 }

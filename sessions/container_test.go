@@ -1,0 +1,257 @@
+package sessions_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/sessions"
+)
+
+// container is a session container inside the test's process: a real HTTP server that
+// speaks bootapi, and does what its script says.
+type container struct {
+	ref    string
+	req    sessions.StartRequest
+	script script
+	server *http.Server
+	addr   string
+	ended  chan struct{}
+
+	mu      sync.Mutex
+	claim   *bootapi.Claim
+	status  bootapi.Status
+	changed chan struct{}
+	asked   []int64 // idleMillis of each quiesce
+	idle    time.Duration
+	stops   int
+	reason  string
+	dead    bool
+	stopped bool
+}
+
+// script is how containers of a test behave. The zero value is ready at once.
+type script struct {
+	phases    []bootapi.Phase  // gone through after the claim, before ready
+	gate      <-chan struct{}  // nil or closed: ready may come
+	failure   *bootapi.Failure // instead of ready
+	log       []string         // lines told while building
+	saveError string           // why it does not agree to its stop
+	saving    <-chan struct{}  // nil or closed: a stop may end
+	stranger  bool             // proves itself wrongly
+	silent    bool             // listens for nobody
+}
+
+func newContainer(ref string, req sessions.StartRequest, s script) (*container, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	c := &container{
+		ref: ref, req: req, script: s, addr: ln.Addr().String(), ended: make(chan struct{}),
+		changed: make(chan struct{}), status: bootapi.Status{Phase: bootapi.PhaseStarting},
+	}
+	c.server = &http.Server{Handler: c, ReadHeaderTimeout: 5 * time.Second}
+	if s.silent {
+		return c, ln.Close()
+	}
+	go c.server.Serve(ln) //nolint:errcheck // ends with Close
+	return c, nil
+}
+
+func (c *container) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	bearer := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+	switch r.URL.Path {
+	case bootapi.PathProof:
+		var req bootapi.ProofRequest
+		if json.NewDecoder(r.Body).Decode(&req) != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		hash := c.req.TokenHash
+		if c.script.stranger {
+			hash = bootapi.HashToken("another")
+		}
+		proof, err := bootapi.MakeProof(hash, req.Nonce)
+		if err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		answer(w, bootapi.Proof{Proof: proof})
+	case bootapi.PathClaim:
+		var claim bootapi.Claim
+		if json.NewDecoder(r.Body).Decode(&claim) != nil || !bootapi.TokenMatches(claim.Token, c.req.TokenHash) {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		c.mu.Lock()
+		first := c.claim == nil
+		if first {
+			c.claim = &claim
+		}
+		same := fmt.Sprint(*c.claim) == fmt.Sprint(claim)
+		status := c.status
+		c.mu.Unlock()
+		if !same {
+			w.WriteHeader(http.StatusConflict)
+			return
+		}
+		if first {
+			go c.boot()
+		}
+		answer(w, status)
+	case bootapi.PathQuiesce:
+		if !bootapi.TokenMatches(bearer, c.req.TokenHash) {
+			w.WriteHeader(http.StatusMisdirectedRequest)
+			return
+		}
+		var req bootapi.QuiesceRequest
+		if json.NewDecoder(r.Body).Decode(&req) != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		answer(w, c.quiesce(req))
+	case bootapi.PathEvents:
+		if !bootapi.TokenMatches(r.Header.Get(bootapi.HeaderToken), c.req.TokenHash) {
+			w.WriteHeader(http.StatusMisdirectedRequest)
+			return
+		}
+		c.events(w, r)
+	default:
+		w.WriteHeader(http.StatusNotFound)
+	}
+}
+
+func answer(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// boot goes through the script's phases.
+func (c *container) boot() {
+	for _, p := range append([]bootapi.Phase{bootapi.PhaseClaimed}, c.script.phases...) {
+		c.set(bootapi.Status{Phase: p, Step: "doing " + string(p), Log: c.script.log})
+	}
+	if c.script.gate != nil {
+		select {
+		case <-c.script.gate:
+		case <-c.ended:
+			return
+		}
+	}
+	if c.script.failure != nil {
+		c.set(bootapi.Status{Phase: bootapi.PhaseFailed, Failure: c.script.failure})
+		return
+	}
+	c.set(bootapi.Status{Phase: bootapi.PhaseReady, Reused: []string{"build"}})
+}
+
+func (c *container) set(s bootapi.Status) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status = s
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+func (c *container) events(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	fmt.Fprint(w, ": hello\n\n")
+	for _, line := range c.script.log {
+		b, _ := json.Marshal(bootapi.LogLine{Phase: bootapi.PhaseBuilding, Line: line})
+		fmt.Fprintf(w, "event: log\ndata: %s\n\n", b)
+	}
+	for {
+		c.mu.Lock()
+		status, changed := c.status, c.changed
+		c.mu.Unlock()
+		b, _ := json.Marshal(status)
+		fmt.Fprintf(w, "event: status\ndata: %s\n\n", b)
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+			return
+		case <-c.ended:
+			return
+		}
+	}
+}
+
+func (c *container) quiesce(req bootapi.QuiesceRequest) bootapi.QuiesceReply {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked = append(c.asked, req.IdleMillis)
+	switch {
+	case c.script.saveError != "":
+		return bootapi.QuiesceReply{IdleMillis: c.idle.Milliseconds(), Reason: "save failed: " + c.script.saveError}
+	case c.idle.Milliseconds() < req.IdleMillis:
+		return bootapi.QuiesceReply{IdleMillis: c.idle.Milliseconds(), Reason: "active: document"}
+	}
+	return bootapi.QuiesceReply{Agreed: true, IdleMillis: c.idle.Milliseconds(), Save: &bootapi.SaveResult{Where: "remote"}}
+}
+
+func (c *container) setIdle(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.idle = d
+}
+
+func (c *container) questions() []int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]int64(nil), c.asked...)
+}
+
+func (c *container) claimed() *bootapi.Claim {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.claim
+}
+
+func (c *container) stopReason() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reason
+}
+
+// kill ends the container as kill -9 does.
+func (c *container) kill() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.dead {
+		c.dead = true
+		close(c.ended)
+		_ = c.server.Close()
+	}
+}
+
+// stop ends the container as SIGTERM does: after its save.
+func (c *container) stop(ctx context.Context, reason string) error {
+	c.mu.Lock()
+	c.stops++
+	c.reason = reason
+	c.mu.Unlock()
+	if c.script.saving != nil {
+		select {
+		case <-c.script.saving:
+		case <-c.ended:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	c.kill()
+	return nil
+}
+
+func (c *container) running() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.dead
+}

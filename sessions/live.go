@@ -1,0 +1,314 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/webordinary/router/containerboot/bootapi"
+)
+
+// live is what this edge holds of a session that has a route, is being worked on, or
+// is watched. Nothing is held of any other.
+type live struct {
+	id   string
+	refs int // under Service.mu: one for a route, an op, each watch and each call
+
+	mu       sync.Mutex
+	record   Record         // as last read or written; zero before
+	progress bootapi.Status // as last told by the container, or made up
+	phaseAt  time.Time      // when the phase of progress began
+	op       *op            // what is being done to the session; nil: nothing
+	wish     wish           // what is to be done after op
+	route    *Route         // of the record's epoch, once there was one
+	routed   bool           // the route is in the table
+	watches  map[*Watch]struct{}
+	// hearEvery is how often the container has to hear of an edge lest it ends
+	// itself; zero if it is not known.
+	hearEvery time.Duration
+}
+
+// wish is what somebody asked for while something else was being done.
+type wish int
+
+const (
+	wishNothing wish = iota
+	wishSettle       // find out what became of the container
+	wishWake         // wake, unless the back-off forbids it
+	wishWakeNow      // wake
+)
+
+// op is one thing being done to a session. An edge does one at a time.
+type op struct {
+	kind   opKind
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	// begun is closed when a wake has been written, or refused with err.
+	begun chan struct{}
+	err   error
+	done  chan struct{} // closed at the end
+	// ending: the wake has failed, its container is being stopped. Under live.mu.
+	ending bool
+}
+
+type opKind int
+
+const (
+	opWake   opKind = iota // wake it, settling it first if need be
+	opSettle               // find out what became of its container
+	opAsk                  // ask the container whether it is idle
+	opStop                 // put it to sleep, or delete it
+)
+
+// hold returns the entry of a session, made if need be, which stays until release.
+func (s *Service) hold(id string) *live {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.live[id]
+	if !ok {
+		e = &live{id: id, watches: make(map[*Watch]struct{})}
+		s.live[id] = e
+	}
+	e.refs++
+	return e
+}
+
+// holdKnown returns the entry of a session if there is one.
+func (s *Service) holdKnown(id string) (*live, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.live[id]
+	if ok {
+		e.refs++
+	}
+	return e, ok
+}
+
+func (s *Service) release(e *live) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.refs--
+	if e.refs == 0 {
+		delete(s.live, e.id)
+	}
+}
+
+// holdAll returns all entries; each must be released.
+func (s *Service) holdAll() []*live {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*live, 0, len(s.live))
+	for _, e := range s.live {
+		e.refs++
+		all = append(all, e)
+	}
+	return all
+}
+
+// begin makes a new op the session's and runs it. There must be none, and e.mu is
+// held. While the service closes it returns an op that has ended with ErrClosed.
+func (s *Service) begin(e *live, kind opKind, run func(*op)) *op {
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	o := &op{kind: kind, ctx: ctx, cancel: cancel, begun: make(chan struct{}), done: make(chan struct{})}
+	e.op = o
+	s.mu.Lock()
+	e.refs++
+	s.mu.Unlock()
+	running := s.spawn(func() {
+		defer s.release(e)
+		run(o)
+		s.end(e, o)
+	})
+	if !running {
+		s.mu.Lock()
+		e.refs-- // the caller holds another
+		s.mu.Unlock()
+		e.op, o.err = nil, ErrClosed
+		cancel(ErrClosed)
+		close(o.begun)
+		close(o.done)
+	}
+	return o
+}
+
+// announce tells whoever waits for it that a wake is written down, or why it is
+// refused. Only the first call counts.
+func (o *op) announce(err error) {
+	select {
+	case <-o.begun:
+		return
+	default:
+	}
+	switch cause := context.Cause(o.ctx); {
+	case err == nil || cause == nil:
+		o.err = err
+	case !errors.Is(cause, errInterrupted): // else the view shows what became of it
+		o.err = ErrClosed
+	}
+	close(o.begun)
+}
+
+// end takes the op away, and begins what was wished for in the meantime before
+// anybody can see the session with nothing being done to it.
+func (s *Service) end(e *live, o *op) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	o.cancel(nil)
+	close(o.done)
+	e.op = nil
+	w := e.wish
+	e.wish = wishNothing
+	if s.ctx.Err() != nil {
+		return
+	}
+	switch w {
+	case wishWake, wishWakeNow:
+		s.beginWake(e, w == wishWakeNow)
+	case wishSettle:
+		s.beginSettle(e)
+	case wishNothing:
+		e.notify() // whoever waits sees that nothing more will come
+	}
+}
+
+// want keeps the strongest wish. e.mu is held.
+func (e *live) want(w wish) { e.wish = max(e.wish, w) }
+
+// publish makes a record the latest that is known, unless a newer one is, with the
+// progress that goes with its state. e.mu is not held.
+func (e *live) publish(r Record) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.record.SessionID != "" && r.Version < e.record.Version {
+		return
+	}
+	before := e.record
+	e.record = r
+	if before.Status != r.Status || before.Epoch != r.Epoch {
+		e.showPhase(r)
+	}
+	e.notify()
+}
+
+// showPhase sets the progress to what the record alone tells. e.mu is held.
+func (e *live) showPhase(r Record) {
+	p := bootapi.Status{Log: e.progress.Log}
+	switch r.Status {
+	case StatusInitializing:
+		p.Phase, p.Log = bootapi.PhaseStarting, nil
+	case StatusActive:
+		p = e.progress
+		p.Phase, p.Step = bootapi.PhaseReady, ""
+	case StatusDraining:
+		p.Phase = bootapi.PhaseStopping
+	case StatusFailed:
+		p.Phase = bootapi.PhaseFailed
+		if r.Failure != nil {
+			f := r.Failure.Failure
+			p.Failure = &f
+		}
+	case StatusInactive:
+	}
+	e.setProgress(p, time.Now())
+}
+
+// setProgress replaces the progress, of which the phase began at a time. e.mu is held.
+func (e *live) setProgress(p bootapi.Status, phaseAt time.Time) {
+	e.progress, e.phaseAt = p, phaseAt
+}
+
+// step says in a few words what is being done. e.mu is not held.
+func (e *live) step(text string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.progress.Step != text {
+		e.progress.Step = text
+		e.notify()
+	}
+}
+
+// gone shows that the session was deleted. e.mu is not held.
+func (e *live) gone() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.record.SessionID, e.record.Status = e.id, ""
+	e.progress = bootapi.Status{}
+	e.notify()
+}
+
+// notify tells every watch that there is something new. e.mu is held.
+func (e *live) notify() {
+	for w := range e.watches {
+		select {
+		case w.c <- struct{}{}:
+		default: // has not looked at the last one yet
+		}
+	}
+}
+
+// view is what is known now. e.mu is held.
+func (e *live) view() View {
+	v := viewOf(e.record, e.routed)
+	if v.Record.Status == e.record.Status {
+		v.Progress = e.progress
+		v.Progress.PhaseMillis = time.Since(e.phaseAt).Milliseconds()
+	}
+	v.Progress.SessionID, v.Progress.Epoch = v.Record.SessionID, v.Record.Epoch
+	if v.Record.Status == StatusInitializing && v.Record.Start != nil {
+		v.Progress.TotalMillis = max(0, time.Since(v.Record.Start.At).Milliseconds())
+	}
+	return v
+}
+
+// viewOf is what a record alone shows.
+func viewOf(r Record, routed bool) View {
+	if r.Status == StatusActive && !routed {
+		r.Status = StatusInitializing
+		return View{Record: r.WithoutToken(), Progress: bootapi.Status{
+			SessionID: r.SessionID, Epoch: r.Epoch, Phase: bootapi.PhaseStarting, Step: "looking for the session's container",
+		}}
+	}
+	var shown live
+	shown.showPhase(r)
+	shown.progress.SessionID, shown.progress.Epoch = r.SessionID, r.Epoch
+	return View{Record: r.WithoutToken(), Progress: shown.progress}
+}
+
+// setRoute puts the route of an active session into the table: the same as before,
+// if it had one in this epoch. Then it publishes the record.
+func (s *Service) setRoute(e *live, r Record) {
+	e.mu.Lock()
+	address := r.address()
+	if e.route == nil || e.route.Epoch != r.Epoch || e.route.Address != address {
+		e.route = &Route{
+			SessionID: r.SessionID, ClientID: r.ClientID, Address: address,
+			Token: string(r.Start.Token), Epoch: r.Epoch,
+		}
+	}
+	s.routes.set(e.route)
+	if !e.routed {
+		e.routed = true
+		s.mu.Lock()
+		e.refs++
+		s.mu.Unlock()
+	}
+	e.mu.Unlock()
+	e.publish(r)
+}
+
+// dropRoute takes the session's route out of the table; if only is not nil, only that
+// one. It reports whether it did.
+func (s *Service) dropRoute(e *live, only *Route) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.routed || !s.routes.drop(e.id, only) {
+		return false
+	}
+	e.routed = false
+	e.notify()
+	s.mu.Lock()
+	e.refs-- // the caller holds another
+	s.mu.Unlock()
+	return true
+}

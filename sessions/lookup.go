@@ -1,0 +1,163 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+const (
+	// maxIDLength is more than any id that was ever issued, the older tools' included.
+	maxIDLength = 256
+	// unknownFor is how long an id that nobody issued is remembered as such, and
+	// maxUnknown how many are.
+	unknownFor = 5 * time.Second
+	maxUnknown = 4096
+	// maxFlights is how many ids are looked up in the registry at once.
+	maxFlights = 64
+)
+
+// Route returns the way to a session's container, from memory: for a session that is
+// active and whose container this edge knows.
+func (s *Service) Route(id string) (*Route, bool) { return s.routes.get(id) }
+
+// Lookup returns what is known of a session: from memory if it is live on this edge,
+// else from the registry, which is asked once however many ask. An id that nobody
+// issued is remembered for some seconds. ErrNotFound, ErrUnavailable.
+func (s *Service) Lookup(ctx context.Context, id string) (View, error) {
+	if len(id) == 0 || len(id) > maxIDLength {
+		return View{}, ErrNotFound
+	}
+	if v, ok := s.lookupLive(id); ok {
+		return v, nil
+	}
+	r, err := s.lookupRecord(ctx, id)
+	if err != nil {
+		return View{}, err
+	}
+	return s.learn(r), nil
+}
+
+// lookupLive returns the view of a session which this edge itself keeps up to date.
+func (s *Service) lookupLive(id string) (View, bool) {
+	e, ok := s.holdKnown(id)
+	if !ok {
+		return View{}, false
+	}
+	defer s.release(e)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.record.Status == "" || (!e.routed && e.op == nil) {
+		return View{}, false
+	}
+	return e.view(), true
+}
+
+// lookupRecord reads a record, in one flight with all who ask for the same.
+func (s *Service) lookupRecord(ctx context.Context, id string) (Record, error) {
+	if s.unknown.has(id) {
+		return Record{}, ErrNotFound
+	}
+	flight := s.flights.DoChan(id, func() (any, error) {
+		if !s.unknown.enter(s.ctx) {
+			return Record{}, ErrClosed
+		}
+		defer s.unknown.leave()
+		// Not the caller's context: others wait for the same answer.
+		r, err := s.get(s.ctx, id)
+		if errors.Is(err, ErrNotFound) {
+			s.unknown.add(id)
+		}
+		return r, err
+	})
+	select {
+	case res := <-flight:
+		return res.Val.(Record), res.Err
+	case <-ctx.Done():
+		return Record{}, ctx.Err()
+	}
+}
+
+// learn takes in a record that was read, and returns what it shows. If it says that
+// there is a container of which this edge knows nothing, that is looked into.
+func (s *Service) learn(r Record) View {
+	open := r.HoldsSlot() && s.runner != nil
+	e, ok := s.holdKnown(r.SessionID)
+	if !ok {
+		if !open {
+			return viewOf(r, false)
+		}
+		e = s.hold(r.SessionID)
+	}
+	defer s.release(e)
+	e.publish(r)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if open && !e.routed && e.op == nil && s.ctx.Err() == nil && e.record.HoldsSlot() {
+		s.beginSettle(e)
+	}
+	return e.view()
+}
+
+// unknownIDs remembers ids that nobody issued, a bounded number for a bounded time,
+// and bounds how many are looked up at once.
+type unknownIDs struct {
+	places chan struct{}
+	mu     sync.Mutex
+	until  map[string]time.Time
+}
+
+func newUnknownIDs() *unknownIDs {
+	return &unknownIDs{places: make(chan struct{}, maxFlights), until: make(map[string]time.Time)}
+}
+
+func (u *unknownIDs) enter(ctx context.Context) bool {
+	select {
+	case u.places <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (u *unknownIDs) leave() { <-u.places }
+
+func (u *unknownIDs) has(id string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	until, ok := u.until[id]
+	if ok && time.Now().After(until) {
+		delete(u.until, id)
+		ok = false
+	}
+	return ok
+}
+
+// add remembers an id. When there is no room, what is past its time goes, and if
+// that is nothing, everything does: remembering is only there to save work.
+func (u *unknownIDs) add(id string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.until) >= maxUnknown {
+		now := time.Now()
+		for other, until := range u.until {
+			if now.After(until) {
+				delete(u.until, other)
+			}
+		}
+		if len(u.until) >= maxUnknown {
+			clear(u.until)
+		}
+	}
+	u.until[id] = time.Now().Add(unknownFor)
+}
+
+func (u *unknownIDs) remove(id string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.until, id)
+}
+
+// threadKey is a thread's place among the unknown ids; no id has a zero byte.
+func threadKey(clientID, threadID string) string { return clientID + "\x00" + threadID }

@@ -1,0 +1,192 @@
+package sessions_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/webordinary/router/sessions"
+)
+
+// machine is what containers run on; runners of several edge processes may share it.
+type machine struct {
+	mu         sync.Mutex
+	containers map[string]*container
+	starts     []sessions.StartRequest
+	most       map[string]int // the most containers of a session that ever ran at once
+}
+
+func newMachine() *machine {
+	return &machine{containers: map[string]*container{}, most: map[string]int{}}
+}
+
+func (m *machine) all() []*container {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.SortedFunc(maps.Values(m.containers), func(a, b *container) int { return int(a.req.Epoch - b.req.Epoch) })
+}
+
+func (m *machine) started() []sessions.StartRequest {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.starts)
+}
+
+func (m *machine) mostAtOnce(session string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.most[session]
+}
+
+func (m *machine) killAll() {
+	for _, c := range m.all() {
+		c.kill()
+	}
+}
+
+// runner is one edge process's way to a machine. A shared one knows what others
+// started, as a cluster's does; one that is not only knows its own, as that of
+// child processes does.
+type runner struct {
+	m      *machine
+	shared bool
+
+	mu     sync.Mutex
+	script script
+	err    error // of every Start
+	down   bool  // all fails
+	own    map[string]bool
+	hold   <-chan struct{} // Start waits for it
+}
+
+func newRunner(m *machine, shared bool) *runner {
+	return &runner{m: m, shared: shared, own: map[string]bool{}}
+}
+
+func (r *runner) set(fn func(*runner)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fn(r)
+}
+
+func (r *runner) state() (script, error, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.err
+	if r.down {
+		err = sessions.ErrRunnerUnavailable
+	}
+	return r.script, err, r.hold
+}
+
+func (r *runner) Start(ctx context.Context, req sessions.StartRequest) (sessions.Container, error) {
+	script, err, hold := r.state()
+	if err != nil {
+		return sessions.Container{}, err
+	}
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+			return sessions.Container{}, ctx.Err()
+		}
+	}
+	for _, c := range r.m.all() {
+		if c.req.SessionID != req.SessionID || !c.running() {
+			continue
+		}
+		if c.req == req && r.knows(c.ref) {
+			return describe(c), nil
+		}
+		if err := c.stop(ctx, "superseded"); err != nil {
+			return sessions.Container{}, err
+		}
+	}
+	r.m.mu.Lock()
+	defer r.m.mu.Unlock()
+	ref := fmt.Sprintf("c%d", len(r.m.starts)+1)
+	c, err := newContainer(ref, req, script)
+	if err != nil {
+		return sessions.Container{}, err
+	}
+	r.m.starts = append(r.m.starts, req)
+	r.m.containers[ref] = c
+	running := 0
+	for _, other := range r.m.containers {
+		if other.req.SessionID == req.SessionID && other.running() {
+			running++
+		}
+	}
+	r.m.most[req.SessionID] = max(running, r.m.most[req.SessionID])
+	r.set(func(r *runner) { r.own[ref] = true })
+	started := describe(c)
+	started.Address = "" // known by Describe only, as on a cluster
+	return started, nil
+}
+
+func (r *runner) knows(ref string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.shared || r.own[ref]
+}
+
+func describe(c *container) sessions.Container {
+	return sessions.Container{
+		Ref: c.ref, SessionID: c.req.SessionID, Epoch: c.req.Epoch, Address: c.addr, Running: c.running(), Reason: "exit status 137",
+	}
+}
+
+func (r *runner) find(ref string) (*container, error) {
+	if _, err, _ := r.state(); err != nil && r.isDown() {
+		return nil, err
+	}
+	r.m.mu.Lock()
+	c, ok := r.m.containers[ref]
+	r.m.mu.Unlock()
+	if !ok || !r.knows(ref) {
+		return nil, sessions.ErrNoContainer
+	}
+	return c, nil
+}
+
+func (r *runner) isDown() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.down
+}
+
+func (r *runner) Describe(_ context.Context, ref string) (sessions.Container, error) {
+	c, err := r.find(ref)
+	if err != nil {
+		return sessions.Container{}, err
+	}
+	return describe(c), nil
+}
+
+func (r *runner) Stop(ctx context.Context, ref, reason string) error {
+	if r.isDown() {
+		return sessions.ErrRunnerUnavailable
+	}
+	c, err := r.find(ref)
+	if err != nil {
+		return nil //nolint:nilerr // has ended
+	}
+	return c.stop(ctx, reason)
+}
+
+func (r *runner) List(context.Context) ([]sessions.Container, error) {
+	if r.isDown() {
+		return nil, sessions.ErrRunnerUnavailable
+	}
+	var all []sessions.Container
+	for _, c := range r.m.all() {
+		if c.running() && r.knows(c.ref) {
+			all = append(all, describe(c))
+		}
+	}
+	return all, nil
+}
+
+func (r *runner) Close(context.Context) error { return nil }

@@ -1,0 +1,361 @@
+// Package runnertest is the conformance suite of sessions.Runner. Every runner passes
+// it, with containers that are real ones or answer like containerboot: they listen at
+// the address that the runner tells, prove the token's hash at bootapi.PathProof, and
+// end on SIGTERM.
+package runnertest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/sessions"
+)
+
+// Options say what is tested.
+type Options struct {
+	// New returns a runner without containers. The suite closes it.
+	New func(t *testing.T) sessions.Runner
+	// Crash ends a container from outside and at once, as a crash would.
+	Crash func(t *testing.T, r sessions.Runner, c sessions.Container)
+	// Patience is how long a container may take to answer or to end. Default: 30 s.
+	Patience time.Duration
+}
+
+// Run tests a runner against the contract.
+func Run(t *testing.T, o Options) {
+	if o.Patience <= 0 {
+		o.Patience = 30 * time.Second
+	}
+	for name, test := range map[string]func(*testing.T, suite){
+		"StartGivesAContainerThatKnowsItsHash": testStart,
+		"StartIsIdempotent":                    testIdempotent,
+		"StartIsIdempotentUnderConcurrency":    testConcurrentStarts,
+		"StartOfANewEpochEndsTheOld":           testSuccession,
+		"RacingEpochsLeaveOneContainer":        testRacingEpochs,
+		"StopIsConfirmed":                      testStop,
+		"StopIsForOneEpoch":                    testStopOfOldEpoch,
+		"StopsRunTogether":                     testConcurrentStops,
+		"AnEndedEpochStaysEnded":               testNoSecondStart,
+		"CrashIsSeen":                          testCrash,
+		"DescribeOfUnknown":                    testUnknown,
+		"SessionsAreSeparate":                  testManySessions,
+		"IDsOfOlderTools":                      testOddIDs,
+		"CancelledContext":                     testCancelled,
+		"CloseEndsAll":                         testClose,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := suite{Options: o, runner: o.New(t)}
+			t.Cleanup(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), o.Patience)
+				defer cancel()
+				assert.NoError(t, s.runner.Close(ctx))
+			})
+			test(t, s)
+		})
+	}
+}
+
+type suite struct {
+	Options
+	runner sessions.Runner
+}
+
+func request(id string, epoch int64) sessions.StartRequest {
+	return sessions.StartRequest{
+		SessionID: id, ClientID: "amelia", Epoch: epoch, Size: "small",
+		TokenHash: bootapi.HashToken(fmt.Sprintf("%s/%d", id, epoch)),
+	}
+}
+
+func (s suite) context(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), s.Patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func (s suite) start(t *testing.T, id string, epoch int64) sessions.Container {
+	t.Helper()
+	c, err := s.runner.Start(s.context(t), request(id, epoch))
+	require.NoError(t, err)
+	require.NotEmpty(t, c.Ref)
+	require.Equal(t, id, c.SessionID)
+	require.Equal(t, epoch, c.Epoch)
+	return c
+}
+
+// answering waits until a container proves that it has its token's hash.
+func (s suite) answering(t *testing.T, c sessions.Container) string {
+	t.Helper()
+	var address string
+	require.Eventually(t, func() bool {
+		d, err := s.runner.Describe(s.context(t), c.Ref)
+		address = d.Address
+		return err == nil && d.Running && address != "" && proves(address, request(c.SessionID, c.Epoch).TokenHash)
+	}, s.Patience, 20*time.Millisecond, "container %s answers", c.Ref)
+	return address
+}
+
+var client = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
+// proves asks whoever listens at an address for the proof of a hash.
+func proves(address, hash string) bool {
+	nonce := bootapi.NewNonce()
+	body, _ := json.Marshal(bootapi.ProofRequest{Nonce: nonce}) // of strings: cannot fail
+	resp, err := client.Post("http://"+address+bootapi.PathProof, "application/json", bytes.NewReader(body))
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	var proof bootapi.Proof
+	err = json.NewDecoder(io.LimitReader(resp.Body, 4096)).Decode(&proof)
+	return err == nil && bootapi.CheckProof(hash, nonce, proof.Proof)
+}
+
+// gone requires that a container does not run, is not listed, and does not answer.
+func (s suite) gone(t *testing.T, c sessions.Container, address string) {
+	t.Helper()
+	d, err := s.runner.Describe(s.context(t), c.Ref)
+	if err != nil {
+		require.ErrorIs(t, err, sessions.ErrNoContainer)
+	} else {
+		require.False(t, d.Running)
+		require.NotEmpty(t, d.Reason, "why it does not run")
+	}
+	for _, l := range s.list(t) {
+		require.NotEqual(t, c.Ref, l.Ref)
+	}
+	if address != "" {
+		require.False(t, proves(address, request(c.SessionID, c.Epoch).TokenHash))
+	}
+}
+
+func (s suite) list(t *testing.T) []sessions.Container {
+	t.Helper()
+	list, err := s.runner.List(s.context(t))
+	require.NoError(t, err)
+	return list
+}
+
+func testStart(t *testing.T, s suite) {
+	c := s.start(t, "one", 1)
+	address := s.answering(t, c)
+	assert.False(t, proves(address, bootapi.HashToken("another")))
+
+	list := s.list(t)
+	require.Len(t, list, 1)
+	assert.Equal(t, c.Ref, list[0].Ref)
+	assert.Equal(t, "one", list[0].SessionID)
+	assert.EqualValues(t, 1, list[0].Epoch)
+	assert.True(t, list[0].Running)
+}
+
+func testIdempotent(t *testing.T, s suite) {
+	first := s.start(t, "one", 1)
+	address := s.answering(t, first)
+	again := s.start(t, "one", 1)
+	assert.Equal(t, first.Ref, again.Ref)
+	assert.True(t, again.Running)
+	assert.Equal(t, address, s.answering(t, again))
+	assert.Len(t, s.list(t), 1)
+}
+
+func testConcurrentStarts(t *testing.T, s suite) {
+	refs := make([]string, 50)
+	together(len(refs), func(i int) {
+		if c, err := s.runner.Start(s.context(t), request("one", 1)); assert.NoError(t, err) {
+			refs[i] = c.Ref
+		}
+	})
+	for _, ref := range refs {
+		assert.Equal(t, refs[0], ref)
+	}
+	assert.Len(t, s.list(t), 1)
+}
+
+func testSuccession(t *testing.T, s suite) {
+	old := s.start(t, "one", 1)
+	oldAddress := s.answering(t, old)
+	next := s.start(t, "one", 2)
+	s.gone(t, old, oldAddress)
+	s.answering(t, next)
+
+	_, err := s.runner.Start(s.context(t), request("one", 1))
+	require.Error(t, err, "an epoch that has passed")
+	s.answering(t, next)
+	assert.Len(t, s.list(t), 1)
+	assert.Greater(t, s.start(t, "one", 7).Epoch, next.Epoch, "epochs may be left out")
+}
+
+func testRacingEpochs(t *testing.T, s suite) {
+	const epochs = 8
+	together(epochs, func(i int) {
+		// Those that come after a later one are refused.
+		_, _ = s.runner.Start(s.context(t), request("one", int64(i+1)))
+	})
+	last := s.start(t, "one", epochs)
+	s.answering(t, last)
+	list := s.list(t)
+	require.Len(t, list, 1)
+	assert.Equal(t, last.Ref, list[0].Ref)
+}
+
+func testStop(t *testing.T, s suite) {
+	c := s.start(t, "one", 1)
+	address := s.answering(t, c)
+	require.NoError(t, s.runner.Stop(s.context(t), c.Ref, "idle"))
+	s.gone(t, c, address)
+	require.NoError(t, s.runner.Stop(s.context(t), c.Ref, "idle"), "it has ended")
+
+	// One that nobody has waited for is stopped as well.
+	c = s.start(t, "two", 1)
+	require.NoError(t, s.runner.Stop(s.context(t), c.Ref, ""))
+	s.gone(t, c, c.Address)
+	assert.Empty(t, s.list(t))
+}
+
+func testStopOfOldEpoch(t *testing.T, s suite) {
+	old := s.start(t, "one", 1)
+	next := s.start(t, "one", 2)
+	require.NoError(t, s.runner.Stop(s.context(t), old.Ref, "late"))
+	s.answering(t, next)
+}
+
+func testConcurrentStops(t *testing.T, s suite) {
+	c := s.start(t, "one", 1)
+	address := s.answering(t, c)
+	together(10, func(int) { assert.NoError(t, s.runner.Stop(s.context(t), c.Ref, "idle")) })
+	s.gone(t, c, address)
+	next := s.start(t, "one", 2)
+	s.answering(t, next)
+}
+
+func testNoSecondStart(t *testing.T, s suite) {
+	c := s.start(t, "one", 1)
+	address := s.answering(t, c)
+	require.NoError(t, s.runner.Stop(s.context(t), c.Ref, "idle"))
+	again, err := s.runner.Start(s.context(t), request("one", 1))
+	if err == nil {
+		assert.Equal(t, c.Ref, again.Ref)
+		assert.False(t, again.Running)
+	}
+	s.gone(t, c, address)
+}
+
+func testCrash(t *testing.T, s suite) {
+	c := s.start(t, "one", 1)
+	s.answering(t, c)
+	s.Crash(t, s.runner, c)
+	require.Eventually(t, func() bool {
+		d, err := s.runner.Describe(s.context(t), c.Ref)
+		return errors.Is(err, sessions.ErrNoContainer) || err == nil && !d.Running && d.Reason != ""
+	}, s.Patience, 10*time.Millisecond)
+	assert.NoError(t, s.runner.Stop(s.context(t), c.Ref, "crashed"))
+	next := s.start(t, "one", 2)
+	s.answering(t, next)
+}
+
+func testUnknown(t *testing.T, s suite) {
+	c := s.start(t, "one", 1)
+	for _, ref := range []string{c.Ref + "0", c.Ref + "/x", "no such thing", "", "::"} {
+		_, err := s.runner.Describe(s.context(t), ref)
+		assert.ErrorIs(t, err, sessions.ErrNoContainer, "%q", ref)
+	}
+	assert.Len(t, s.list(t), 1)
+}
+
+func testManySessions(t *testing.T, s suite) {
+	const n = 12
+	started := make([]sessions.Container, n)
+	together(n, func(i int) {
+		var err error
+		started[i], err = s.runner.Start(s.context(t), request(fmt.Sprintf("session-%d", i), 1))
+		assert.NoError(t, err)
+	})
+	require.False(t, t.Failed())
+	addresses := map[string]bool{}
+	for _, c := range started {
+		addresses[s.answering(t, c)] = true
+	}
+	assert.Len(t, addresses, n)
+	assert.Len(t, s.list(t), n)
+
+	together(n/2, func(i int) { assert.NoError(t, s.runner.Stop(s.context(t), started[i].Ref, "idle")) })
+	assert.Len(t, s.list(t), n-n/2)
+	for _, c := range started[n/2:] {
+		s.answering(t, c)
+	}
+}
+
+func testOddIDs(t *testing.T, s suite) {
+	ids := []string{"client#user@example.com#thread", "a:b:1", "..", "../up", "ä/ö", ".hidden", "a b", "A_B", "a_b", "a#b"}
+	started := map[string]sessions.Container{}
+	for _, id := range ids {
+		started[id] = s.start(t, id, 1)
+	}
+	for _, c := range started {
+		s.answering(t, c)
+	}
+	assert.Len(t, s.list(t), len(ids))
+	for _, c := range started {
+		require.NoError(t, s.runner.Stop(s.context(t), c.Ref, "idle"))
+	}
+	assert.Empty(t, s.list(t))
+}
+
+func testCancelled(t *testing.T, s suite) {
+	old := s.start(t, "one", 1)
+	s.answering(t, old)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	// Either it was done, or it says why not; it never leaves a mess.
+	if _, err := s.runner.Start(ctx, request("one", 2)); err != nil {
+		assert.ErrorIs(t, err, context.Canceled)
+	}
+	next := s.start(t, "one", 3)
+	s.answering(t, next)
+	assert.Len(t, s.list(t), 1)
+	if err := s.runner.Stop(ctx, next.Ref, "idle"); err != nil {
+		assert.ErrorIs(t, err, context.Canceled)
+	}
+	require.NoError(t, s.runner.Stop(s.context(t), next.Ref, "idle"))
+	s.gone(t, next, "")
+}
+
+func testClose(t *testing.T, s suite) {
+	var addresses []string
+	for i := range 3 {
+		addresses = append(addresses, s.answering(t, s.start(t, fmt.Sprintf("session-%d", i), 1)))
+	}
+	require.NoError(t, s.runner.Close(s.context(t)))
+	for i, address := range addresses {
+		assert.False(t, proves(address, request(fmt.Sprintf("session-%d", i), 1).TokenHash))
+	}
+	_, err := s.runner.Start(s.context(t), request("late", 1))
+	assert.ErrorIs(t, err, sessions.ErrRunnerUnavailable)
+}
+
+// together calls f(0) to f(n-1) at once and waits for all.
+func together(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	ready := make(chan struct{})
+	for i := range n {
+		wg.Go(func() {
+			<-ready
+			f(i)
+		})
+	}
+	close(ready)
+	wg.Wait()
+}

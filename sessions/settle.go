@@ -1,0 +1,221 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// lostPatience is how long a container which runs, as the runner says, may fail to
+// answer before it is given up.
+const lostPatience = 5 * time.Second
+
+// Lost tells that the container behind a route did not answer, or was not the right
+// one. The route is dropped at once; whether the container is gone is found out in the
+// background. If it is, the session becomes inactive, and is woken if somebody waits
+// for it; if it answers after all, it gets the same route back.
+func (s *Service) Lost(route *Route, cause error) {
+	e, ok := s.holdKnown(route.SessionID)
+	if !ok {
+		return
+	}
+	defer s.release(e)
+	if !s.dropRoute(e, route) {
+		return // somebody else said so already
+	}
+	s.log.Info("session's container does not answer", zap.String("client", route.ClientID),
+		zap.String("session", route.SessionID), zap.Int64("epoch", route.Epoch), zap.Error(cause))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.op != nil:
+		e.want(wishSettle)
+	case s.ctx.Err() == nil:
+		s.beginSettle(e)
+	}
+}
+
+// beginSettle begins to find out what became of a session's container. Its begun is
+// closed when that is known. e.mu is held.
+func (s *Service) beginSettle(e *live) *op {
+	route, known := e.route, e.record
+	return s.begin(e, opSettle, func(o *op) {
+		defer o.announce(nil)
+		// Without the registry, which may be down, and as fast as it can be told.
+		if route != nil && known.Status == StatusActive && known.Epoch == route.Epoch &&
+			s.containers.prove(o.ctx, route.Address, known.Start.Token) == nil {
+			s.setRoute(e, known)
+			return
+		}
+		r, err := s.getPatiently(o.ctx, e)
+		if err != nil {
+			return // deleted, or the edge closes
+		}
+		had := r.HoldsSlot()
+		if r, err = s.settle(o, e, r); err != nil || !had {
+			return
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if r.Status == StatusInactive && len(e.watches) > 0 {
+			e.want(wishWake)
+		}
+	})
+}
+
+// getPatiently reads a record and takes it in; while the registry is unavailable it
+// tries again.
+func (s *Service) getPatiently(ctx context.Context, e *live) (Record, error) {
+	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
+		r, err := s.get(ctx, e.id)
+		switch {
+		case err == nil:
+			e.publish(r)
+			return r, nil
+		case isNotFound(err):
+			e.gone()
+			return r, err
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return r, err
+		}
+	}
+}
+
+// settle finds out what became of the container that a record speaks of and which
+// this edge has not started, or has lost sight of. It returns the record as it is then:
+// active, with its route; inactive or failed, without a container; or, with an error,
+// still open. A wake that an edge which died had begun is carried through.
+func (s *Service) settle(o *op, e *live, r Record) (Record, error) {
+	h := &held{s: s, e: e, r: r}
+	err := s.settleHeld(o, h)
+	if err != nil && o.ctx.Err() == nil {
+		if c := s.logger(r).Check(zap.DebugLevel, "session not settled"); c != nil {
+			c.Write(zap.String("status", string(r.Status)), zap.Error(err))
+		}
+	}
+	return h.record(), err
+}
+
+func (s *Service) settleHeld(o *op, h *held) error {
+	r := h.record()
+	switch {
+	case !r.HoldsSlot():
+		return nil
+	case r.Status == StatusActive:
+		return s.find(o, h)
+	}
+	if err := s.takeOver(o, h); err != nil {
+		return err
+	}
+	if r.Status == StatusInitializing {
+		return s.resume(o, h)
+	}
+	if err := s.stop(o, h, "left behind"); err != nil {
+		return err
+	}
+	s.logger(r).Info("session slept", zap.String("reason", "left behind while "+string(r.Status)))
+	return nil
+}
+
+// takeOver makes an initializing, draining or failed session this edge's. ErrConflict
+// if another edge's lease on it must be respected.
+func (s *Service) takeOver(o *op, h *held) error {
+	r := h.record()
+	if r.Lease != nil && r.Lease.Holder != s.edge && !s.exclusive && !s.leases.expired(r, s.lease) {
+		gone := false
+		if r.Container != "" {
+			_, running, err := s.describe(o.ctx, r.Container)
+			gone = err == nil && !running
+		}
+		if !gone {
+			return fmt.Errorf("%w: edge %s is at work on it", ErrConflict, r.Lease.Holder)
+		}
+	}
+	return h.apply(o.ctx, Event{Kind: EventRenew, Holder: s.edge})
+}
+
+// describe asks the runner for a container, and whether it runs.
+func (s *Service) describe(ctx context.Context, ref string) (c Container, running bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
+	defer cancel()
+	c, err = s.runner.Describe(ctx, ref)
+	if errors.Is(err, ErrNoContainer) {
+		return c, false, nil
+	}
+	return c, err == nil && c.Running, err
+}
+
+// find looks for the container of an active session: it has its route when that
+// proves itself, and is inactive if it is gone.
+func (s *Service) find(o *op, h *held) error {
+	r := h.record()
+	began := time.Now()
+	for wait := pollFirst; ; wait = min(2*wait, pollMost) {
+		if s.containers.prove(o.ctx, r.address(), r.Start.Token) == nil {
+			s.setRoute(h.e, r)
+			s.logger(r).Info("session's container found")
+			return nil
+		}
+		_, running, err := s.describe(o.ctx, r.Container)
+		if err == nil && (!running || time.Since(began) > lostPatience) {
+			break
+		}
+		if err := sleep(o.ctx, wait); err != nil {
+			return err
+		}
+	}
+	s.dropRoute(h.e, nil)
+	// To be sure that nothing of it is left, before the slot is free.
+	if err := s.stopSurely(o.ctx, r, "lost"); err != nil {
+		return err
+	}
+	if err := h.apply(o.ctx, Event{Kind: EventLost}); err != nil {
+		return err
+	}
+	s.logger(r).Warn("session's container was lost")
+	return nil
+}
+
+// resume goes on with a wake that an edge which died had begun. If its container is
+// gone, the session becomes inactive: the next wake is a new one.
+func (s *Service) resume(o *op, h *held) error {
+	r := h.record()
+	running := false
+	if r.Container != "" {
+		var err error
+		if _, running, err = s.describe(o.ctx, r.Container); err != nil {
+			return err
+		}
+	} else {
+		containers, err := s.runner.List(o.ctx)
+		if err != nil {
+			return err
+		}
+		for _, c := range containers {
+			if c.SessionID == r.SessionID && c.Epoch == r.Epoch && c.Running {
+				if err := h.apply(o.ctx, Event{Kind: EventStarted, Container: c.Ref}); err != nil {
+					return err
+				}
+				running = true
+			}
+		}
+	}
+	if !running {
+		if err := s.stopSurely(o.ctx, r, "lost"); err != nil {
+			return err
+		}
+		s.logger(r).Info("session's wake was left behind")
+		return h.apply(o.ctx, Event{Kind: EventLost})
+	}
+	client, err := s.client(o.ctx, r.ClientID)
+	if err != nil {
+		return err
+	}
+	o.announce(nil)
+	s.boot(o, h, client, r.Start.At, true)
+	return nil
+}

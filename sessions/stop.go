@@ -1,0 +1,206 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// stopTries is how often a stop is tried before it is left to the sweep.
+	stopTries = 5
+	// stopTimeout bounds one stop, of which a save is part.
+	stopTimeout = 5 * time.Minute
+	// drainPatience is how long a container that agreed to its stop waits for the
+	// registry to take note. It is well below the time after which the container
+	// itself serves on.
+	drainPatience = 30 * time.Second
+)
+
+// Sleep puts a session to sleep: its work is saved, its container stopped, its slot
+// freed. A session without a container is left as it is. The sleep is carried through
+// even if ctx ends before.
+//
+// ErrNotFound; ErrNotSaved, with the session left active; ErrConflict if another edge
+// is at work on it; ErrUnavailable; ErrNoRunner; ErrClosed.
+func (s *Service) Sleep(ctx context.Context, id, reason string) error {
+	if s.runner == nil {
+		return ErrNoRunner
+	}
+	return s.exclusively(ctx, id, func(o *op, e *live) error {
+		_, err := s.putToSleep(o, e, reason)
+		return err
+	})
+}
+
+// Delete puts a session to sleep, from whatever state, and then removes it. Errors as
+// of Sleep; ErrNoRunner only if the session has a container.
+func (s *Service) Delete(ctx context.Context, id string) error {
+	return s.exclusively(ctx, id, func(o *op, e *live) error {
+		for {
+			r, err := s.putToSleep(o, e, "deleted")
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(o.ctx, registryTimeout)
+			err = s.registry.Delete(ctx, r.SessionID, r.Version)
+			cancel()
+			if errors.Is(err, ErrConflict) {
+				continue // it was woken or written in between
+			}
+			if err != nil {
+				return err
+			}
+			e.gone()
+			s.logger(r).Info("session deleted")
+			return nil
+		}
+	})
+}
+
+// exclusively runs fn as the session's op. A wake that is under way is given up for
+// it, anything else is waited for.
+func (s *Service) exclusively(ctx context.Context, id string, fn func(*op, *live) error) error {
+	e := s.hold(id)
+	defer s.release(e)
+	for {
+		e.mu.Lock()
+		if e.op == nil {
+			err := ErrClosed // unless fn is run
+			o := s.begin(e, opStop, func(o *op) { err = fn(o, e) })
+			e.mu.Unlock()
+			select {
+			case <-o.done:
+				if err != nil && s.ctx.Err() != nil {
+					return ErrClosed
+				}
+				return asUnavailable(err)
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		o := e.op
+		if o.kind == opWake || o.kind == opSettle {
+			e.wish = wishNothing
+			o.cancel(errInterrupted)
+		}
+		e.mu.Unlock()
+		select {
+		case <-o.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// putToSleep ends the session's container, if it has one, after its work was saved,
+// and returns the record as it is then.
+func (s *Service) putToSleep(o *op, e *live, reason string) (Record, error) {
+	r, err := s.get(o.ctx, e.id)
+	if err != nil {
+		return r, err
+	}
+	e.publish(r)
+	if !r.HoldsSlot() {
+		return r, nil
+	}
+	if s.runner == nil {
+		return r, ErrNoRunner
+	}
+	h := &held{s: s, e: e, r: r}
+	if r.Status != StatusActive {
+		if err := s.takeOver(o, h); err != nil {
+			return h.record(), err
+		}
+		if err := s.stop(o, h, reason); err != nil {
+			return h.record(), err
+		}
+		s.logger(r).Info("session slept", zap.String("reason", reason))
+		return h.record(), nil
+	}
+	reply, err := s.containers.quiesce(o.ctx, r.address(), r.Start.Token, 0)
+	if err != nil {
+		s.logger(r).Info("container does not answer to be put to sleep", zap.Error(err))
+		if err := s.find(o, h); err != nil {
+			return h.record(), err
+		}
+		if !h.record().HoldsSlot() {
+			return h.record(), nil
+		}
+		if reply, err = s.containers.quiesce(o.ctx, r.address(), r.Start.Token, 0); err != nil {
+			return h.record(), fmt.Errorf("%w: %w", ErrNotSaved, err)
+		}
+	}
+	if !reply.Agreed {
+		return h.record(), fmt.Errorf("%w: %s", ErrNotSaved, reply.Reason)
+	}
+	return h.record(), s.drain(o, h, reason)
+}
+
+// drain stops a container that has agreed to it: its work is saved.
+func (s *Service) drain(o *op, h *held, reason string) error {
+	ctx, cancel := context.WithTimeout(o.ctx, drainPatience)
+	err := h.apply(ctx, Event{Kind: EventDrain, Holder: s.edge})
+	cancel()
+	if err != nil {
+		return fmt.Errorf("writing that the session drains: %w", err)
+	}
+	s.dropRoute(h.e, nil)
+	if err := s.stop(o, h, reason); err != nil {
+		return err
+	}
+	s.logger(h.record()).Info("session slept", zap.String("reason", reason))
+	return nil
+}
+
+// stop stops the container of a record under this edge's lease, by its reference or,
+// where that was never learned, by whatever the runner has of this epoch; then it
+// writes down that the session has none.
+func (s *Service) stop(o *op, h *held, reason string) error {
+	return h.leased(o.ctx, func(ctx context.Context) error {
+		if err := s.stopSurely(ctx, h.record(), reason); err != nil {
+			return err
+		}
+		return h.apply(ctx, Event{Kind: EventStopped})
+	})
+}
+
+// stopSurely stops a record's container, with some tries.
+func (s *Service) stopSurely(ctx context.Context, r Record, reason string) error {
+	for wait, tries := retryFirst, 1; ; wait, tries = min(2*wait, retryMost), tries+1 {
+		err := s.stopContainer(ctx, r, reason)
+		if err == nil {
+			return nil
+		}
+		if tries == stopTries {
+			return fmt.Errorf("stopping the container: %w", err)
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Service) stopContainer(ctx context.Context, r Record, reason string) error {
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	if r.Container != "" {
+		return s.runner.Stop(ctx, r.Container, reason)
+	}
+	running, err := s.runner.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range running {
+		if c.SessionID == r.SessionID && c.Epoch == r.Epoch {
+			s.logger(r).Info("stopping a container that was never written down", zap.String("container", c.Ref))
+			if err := s.runner.Stop(ctx, c.Ref, reason); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,145 @@
+package sessions
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// sweepEvery is how often an edge looks for what another may have left behind.
+	sweepEvery = time.Minute
+	// sweepMost is how many records of a kind one sweep looks at; those beyond it
+	// are looked at when somebody asks for them, or they become due.
+	sweepMost = 10_000
+	// maxSettling is how many sessions are looked into at once by the sweep.
+	maxSettling = 16
+)
+
+// always is after every AskAt.
+var always = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// sweepLoop finds, at the start and then every minute, sessions whose edge died,
+// sessions whose container is gone, and containers without a session.
+func (s *Service) sweepLoop() {
+	ctx, cancel := context.WithTimeout(s.ctx, registryTimeout)
+	active, err := s.registry.Due(ctx, always, sweepMost)
+	cancel()
+	if err != nil && s.ctx.Err() == nil {
+		s.log.Warn("reading active sessions", zap.Error(err))
+	}
+	s.settleAll(active)
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		s.sweepRecords()
+		s.sweepContainers()
+		select {
+		case <-tick.C:
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// sweepRecords looks into the sessions that may have been left behind.
+func (s *Service) sweepRecords() {
+	ctx, cancel := context.WithTimeout(s.ctx, registryTimeout)
+	defer cancel()
+	records, err := s.registry.Unsettled(ctx, sweepMost)
+	if err != nil {
+		if s.ctx.Err() == nil {
+			s.log.Warn("reading unsettled sessions", zap.Error(err))
+		}
+		return
+	}
+	s.leases.keepOnly(records)
+	s.settleAll(records)
+}
+
+// settleAll begins to look into sessions, some at a time, and returns when it is known
+// of each what became of it; a wake that is carried on is not waited for.
+func (s *Service) settleAll(records []Record) {
+	places := make(chan struct{}, maxSettling)
+	for _, r := range records {
+		select {
+		case places <- struct{}{}:
+		case <-s.ctx.Done():
+			return
+		}
+		s.wg.Go(func() {
+			defer func() { <-places }()
+			s.settleOne(r.SessionID)
+		})
+	}
+	for range maxSettling {
+		select {
+		case places <- struct{}{}:
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// settleOne looks into a session, unless something is being done to it.
+func (s *Service) settleOne(id string) {
+	e := s.hold(id)
+	defer s.release(e)
+	e.mu.Lock()
+	if e.op != nil || e.routed || s.ctx.Err() != nil {
+		e.mu.Unlock()
+		return
+	}
+	o := s.beginSettle(e)
+	e.mu.Unlock()
+	select {
+	case <-o.begun:
+	case <-s.ctx.Done():
+	}
+}
+
+// sweepContainers compares what runs with what should. A container without a fitting
+// record is stopped; a session whose container is not among them is looked into.
+func (s *Service) sweepContainers() {
+	ctx, cancel := context.WithTimeout(s.ctx, describeTimeout)
+	defer cancel()
+	routed := s.routes.all() // before the list: what is woken from now on may be missing in it
+	containers, err := s.runner.List(ctx)
+	if err != nil {
+		if s.ctx.Err() == nil {
+			s.log.Warn("listing containers", zap.Error(err))
+		}
+		return
+	}
+	running := make(map[string]int64, len(containers))
+	for _, c := range containers {
+		running[c.SessionID] = max(c.Epoch, running[c.SessionID])
+		s.sweepContainer(c)
+	}
+	for _, id := range routed {
+		if route, ok := s.routes.get(id); ok && running[id] < route.Epoch {
+			s.Lost(route, ErrNoContainer)
+		}
+	}
+}
+
+// sweepContainer stops a container if no record fits it.
+func (s *Service) sweepContainer(c Container) {
+	r, err := s.get(s.ctx, c.SessionID) // after the list: its record was written before it was started
+	if err != nil && !isNotFound(err) {
+		return
+	}
+	if err == nil && r.HoldsSlot() && r.Epoch <= c.Epoch {
+		return
+	}
+	s.log.Warn("stopping a container that belongs to no session", zap.String("session", c.SessionID),
+		zap.Int64("epoch", c.Epoch), zap.String("container", c.Ref))
+	s.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(s.ctx, stopTimeout)
+		defer cancel()
+		if err := s.runner.Stop(ctx, c.Ref, "orphan"); err != nil && s.ctx.Err() == nil {
+			s.log.Error("stopping a container that belongs to no session", zap.String("container", c.Ref), zap.Error(err))
+		}
+	})
+}

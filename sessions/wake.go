@@ -1,0 +1,237 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/containerboot/bootapi"
+	"go.uber.org/zap"
+)
+
+// Wake begins to wake a session if its state allows it, and returns as soon as that
+// is written down; however many ask, there is one wake. A session that is active, or
+// being woken, or failed and within its back-off (Record.RetryAt), is left as it is.
+// One that is going to sleep is woken as soon as it sleeps.
+//
+// ErrNotFound; ErrLimit, with the session left as it is; ErrDisabled;
+// configstore.ErrNotFound if the client is gone; ErrUnavailable; ErrNoRunner; ErrClosed.
+func (s *Service) Wake(ctx context.Context, id string) (View, error) {
+	return s.wake(ctx, id, wishWake)
+}
+
+// WakeNow is Wake, but does not heed the back-off: for a person who asks to try again.
+func (s *Service) WakeNow(ctx context.Context, id string) (View, error) {
+	return s.wake(ctx, id, wishWakeNow)
+}
+
+func (s *Service) wake(ctx context.Context, id string, w wish) (View, error) {
+	if len(id) == 0 || len(id) > maxIDLength || s.unknown.has(id) {
+		return View{}, ErrNotFound
+	}
+	if s.runner == nil {
+		return View{}, ErrNoRunner
+	}
+	e := s.hold(id)
+	defer s.release(e)
+	e.mu.Lock()
+	if e.routed {
+		defer e.mu.Unlock()
+		return e.view(), nil
+	}
+	o := e.op
+	switch {
+	case o == nil:
+		o = s.beginWake(e, w == wishWakeNow)
+	case o.kind != opWake:
+		defer e.mu.Unlock()
+		e.want(w)
+		return e.view(), nil
+	case o.ending && w == wishWakeNow:
+		defer e.mu.Unlock()
+		e.want(w)
+		return e.view(), nil
+	}
+	e.mu.Unlock()
+
+	select {
+	case <-o.begun:
+	case <-ctx.Done():
+		return View{}, ctx.Err()
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.view(), o.err
+}
+
+// beginWake begins a wake. e.mu is held.
+func (s *Service) beginWake(e *live, now bool) *op {
+	return s.begin(e, opWake, func(o *op) {
+		started := time.Now()
+		r, err := s.takeWake(o, e, now)
+		if err != nil || r == nil {
+			o.announce(err)
+			if isNotFound(err) {
+				s.unknown.add(e.id)
+				e.gone()
+			}
+			return
+		}
+		o.announce(nil)
+		s.boot(o, &held{s: s, e: e, r: r.record}, r.client, started, false)
+	})
+}
+
+// taken is a wake that was written down.
+type taken struct {
+	record Record
+	client configstore.Client
+}
+
+// takeWake writes down that this edge wakes the session, after it has found out what
+// became of an earlier container, if the record speaks of one. It returns nil if there
+// is nothing to wake: the session is awake, or within its back-off, or another edge's.
+func (s *Service) takeWake(o *op, e *live, now bool) (*taken, error) {
+	for {
+		r, err := s.get(o.ctx, e.id)
+		if err != nil {
+			return nil, asUnavailable(err)
+		}
+		e.publish(r)
+		if r.Status != StatusInactive && r.Status != StatusFailed {
+			o.announce(nil) // it is being looked into: nobody needs to wait for that
+			if r, err = s.settle(o, e, r); err != nil {
+				return nil, nil // has been said in the log, and shows in the view
+			}
+			if r.Status != StatusInactive && r.Status != StatusFailed {
+				return nil, nil
+			}
+		}
+		if !now && time.Now().Before(r.RetryAt()) {
+			return nil, nil
+		}
+		t, err := s.writeWake(o.ctx, e, r)
+		if !errors.Is(err, ErrConflict) {
+			return t, asUnavailable(err)
+		}
+	}
+}
+
+// writeWake is the one conditional write by which a wake is decided.
+func (s *Service) writeWake(ctx context.Context, e *live, r Record) (*taken, error) {
+	client, err := s.client(ctx, r.ClientID)
+	if err != nil {
+		return nil, err
+	}
+	next, err := s.awake(r, client)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := s.update(ctx, next, client.Settings.MaxConcurrentSessions)
+	if err != nil {
+		return nil, err
+	}
+	e.publish(stored)
+	return &taken{record: stored, client: client}, nil
+}
+
+// awake is the record at the beginning of a wake, with new parameters of its start.
+func (s *Service) awake(r Record, client configstore.Client) (Record, error) {
+	if client.Disabled {
+		return r, fmt.Errorf("waking a session of client %q: %w", client.ClientID, ErrDisabled)
+	}
+	now := time.Now()
+	r.PreviewURL = s.tunables.Load().PublicOrigin.PreviewURL(client.Domains.Edit, r.SessionID)
+	return Next(r, Event{Kind: EventWake, Holder: s.edge, Start: Start{
+		Token: Token(bootapi.NewToken()), Size: string(client.Settings.ContainerSize), At: now.UTC(),
+	}}, now.UTC())
+}
+
+// asUnavailable makes an answer that came too late the same as none.
+func asUnavailable(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return err
+}
+
+// boot carries a wake that was written down through to its end: active, failed, or
+// given up because the edge closes or somebody wants the session asleep. resumed says
+// that an edge that died had begun it.
+func (s *Service) boot(o *op, h *held, client configstore.Client, started time.Time, resumed bool) {
+	b := &boot{s: s, e: h.e, h: h, client: client, timings: newTimings(started), resumed: resumed}
+	err := h.leased(o.ctx, b.run)
+	log := s.logger(h.record())
+	var failed *bootError
+	switch {
+	case err == nil:
+		log.Info("session woken", append(b.timings.fields(), zap.Strings("reused", b.reused))...)
+		return
+	case context.Cause(o.ctx) != nil, errors.Is(err, errLeaseLost), errors.Is(err, ErrNotFound):
+		log.Info("session wake given up", zap.Error(err))
+		return
+	case !errors.As(err, &failed):
+		failed = &bootError{phase: b.timings.phase, cause: "Something went wrong while the session was started.", err: err, retryable: true}
+	}
+	h.e.mu.Lock()
+	o.ending = true
+	h.e.mu.Unlock()
+	if err := h.apply(o.ctx, Event{Kind: EventFail, Failure: failed.failure()}); err != nil {
+		log.Error("session failure not written", zap.String("phase", string(failed.phase)), zap.String("cause", failed.cause), zap.Error(err))
+		return
+	}
+	log.Warn("session failed", append(b.timings.fields(), zap.String("phase", string(failed.phase)),
+		zap.String("cause", failed.cause), zap.String("detail", failed.detail()), zap.Int("attempts", h.record().Failure.Attempts))...)
+	if err := s.stop(o, h, "failed"); err != nil {
+		log.Error("stopping failed session's container", zap.Error(err))
+	}
+}
+
+// bootError is why a wake failed: one sentence for an editor, the rest for the operator.
+type bootError struct {
+	phase     bootapi.Phase
+	cause     string
+	err       error
+	text      string // detail as the container told it; wins over err
+	retryable bool
+}
+
+func (e *bootError) Error() string { return fmt.Sprintf("%s: %s", e.cause, e.detail()) }
+
+func (e *bootError) detail() string {
+	if e.text != "" || e.err == nil {
+		return e.text
+	}
+	return clip(e.err.Error(), maxDetail)
+}
+
+func (e *bootError) failure() bootapi.Failure {
+	return bootapi.Failure{Phase: e.phase, Cause: e.cause, Detail: e.detail(), Retryable: e.retryable}
+}
+
+// timings is how long each phase of a wake took.
+type timings struct {
+	started, since time.Time
+	phase          bootapi.Phase
+	took           []zap.Field
+}
+
+func newTimings(started time.Time) *timings {
+	return &timings{started: started, since: started, phase: bootapi.PhaseStarting}
+}
+
+// enter notes that a phase begins.
+func (t *timings) enter(p bootapi.Phase) {
+	if p == t.phase || len(t.took) > 10 {
+		return
+	}
+	now := time.Now()
+	t.took = append(t.took, zap.Duration(string(t.phase), now.Sub(t.since)))
+	t.phase, t.since = p, now
+}
+
+func (t *timings) fields() []zap.Field {
+	return append(t.took, zap.Duration("took", time.Since(t.started)))
+}

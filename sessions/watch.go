@@ -1,0 +1,132 @@
+package sessions
+
+import (
+	"context"
+	"time"
+)
+
+// pollEvery is how often the record of a watched session is read while this edge
+// does nothing to it itself: another edge may.
+const pollEvery = time.Second
+
+// Watch follows one session. It must be closed.
+type Watch struct {
+	s *Service
+	e *live
+	c chan struct{}
+}
+
+// Watch begins to follow a session. Its View has an empty Status until something is
+// known of the session; C tells when.
+func (s *Service) Watch(id string) *Watch {
+	e := s.hold(id)
+	w := &Watch{s: s, e: e, c: make(chan struct{}, 1)}
+	e.mu.Lock()
+	e.watches[w] = struct{}{}
+	known := e.routed || e.op != nil
+	e.mu.Unlock()
+	if !known {
+		s.poll(id)
+	}
+	return w
+}
+
+// C receives when there is something new: once, however much it is.
+func (w *Watch) C() <-chan struct{} { return w.c }
+
+// View returns what is known now.
+func (w *Watch) View() View {
+	v, _ := w.look()
+	return v
+}
+
+// look returns what is known now, and whether something is being done to the session.
+func (w *Watch) look() (v View, busy bool) {
+	w.e.mu.Lock()
+	defer w.e.mu.Unlock()
+	return w.e.view(), w.e.op != nil
+}
+
+// Close ends the watch. It is called once.
+func (w *Watch) Close() {
+	w.e.mu.Lock()
+	delete(w.e.watches, w)
+	w.e.mu.Unlock()
+	w.s.release(w.e)
+}
+
+// Wait returns when the session is active, or failed, or is inactive and nobody on
+// this edge is about to wake it; at once if it is so already. Errors as of Lookup,
+// and those of ctx, which frees the caller's place at once.
+func (s *Service) Wait(ctx context.Context, id string) (View, error) {
+	w := s.Watch(id)
+	defer w.Close()
+	v, err := s.Lookup(ctx, id)
+	if err != nil {
+		return View{}, err
+	}
+	for {
+		now, busy := w.look()
+		if now.Record.Status != "" {
+			v = now
+		}
+		switch v.Record.Status {
+		case StatusActive, StatusFailed:
+			return v, nil
+		case StatusInactive:
+			if !busy {
+				return v, nil
+			}
+		case StatusInitializing, StatusDraining:
+		}
+		select {
+		case <-w.c:
+			if gone, _ := w.look(); gone.Record.SessionID != "" && gone.Record.Status == "" {
+				return View{}, ErrNotFound
+			}
+		case <-ctx.Done():
+			return v, ctx.Err()
+		case <-s.ctx.Done():
+			return v, ErrClosed
+		}
+	}
+}
+
+// pollLoop reads the records of sessions that are watched and to which this edge does
+// nothing.
+func (s *Service) pollLoop() {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-s.ctx.Done():
+			return
+		}
+		for _, e := range s.holdAll() {
+			e.mu.Lock()
+			wanted := len(e.watches) > 0 && !e.routed && e.op == nil
+			e.mu.Unlock()
+			if wanted {
+				s.poll(e.id)
+			}
+			s.release(e)
+		}
+	}
+}
+
+// poll reads a record in the background and takes it in.
+func (s *Service) poll(id string) {
+	s.spawn(func() {
+		r, err := s.lookupRecord(s.ctx, id)
+		switch {
+		case err == nil:
+			s.learn(r)
+		case isNotFound(err):
+			if e, ok := s.holdKnown(id); ok {
+				e.gone()
+				s.release(e)
+			}
+		}
+	})
+}
