@@ -1,0 +1,225 @@
+package worktree_test
+
+import (
+	"context"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/webordinary/router/containerboot/worktree"
+)
+
+const testKey = "-----BEGIN OPENSSH PRIVATE KEY-----\nbm90IGEga2V5\n-----END OPENSSH PRIVATE KEY-----"
+
+// sshServes puts an ssh on PATH which runs git's command on this machine, after the given
+// lines of shell. Its arguments, and the key it was given, are left in the returned folder.
+func sshServes(t *testing.T, first string) (seen string) {
+	t.Helper()
+	dir, seen := t.TempDir(), t.TempDir()
+	script := `#!/bin/sh
+seen=` + seen + `
+echo "$*" >> $seen/args
+env > $seen/env
+key=$(echo "$*" | sed -n 's/.*IdentityFile="\([^"]*\)".*/\1/p')
+[ -n "$key" ] && stat -c %a "$key" > $seen/mode && cp "$key" $seen/key && echo "$key" > $seen/path
+` + first + `
+for command; do :; done
+eval "$command"
+`
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "ssh"), []byte(script), 0o755))
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	return seen
+}
+
+func content(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return strings.TrimSuffix(string(data), "\n")
+}
+
+func TestDeployKeyIsOnDiskOnlyWhileGitSpeaksToTheRemote(t *testing.T) {
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "aws-secret")
+	t.Setenv("WEBORDINARY_TOKEN_HASH", "token-hash")
+	t.Setenv("SSH_AUTH_SOCK", "/tmp/agent")
+	seen := sshServes(t, "")
+	r := newRig(t)
+	r.cfg.URL, r.cfg.DeployKey, r.cfg.AllowFile = "ssh://git@git.example.com"+r.remote, testKey, false
+	w := r.prepared()
+
+	assert.Equal(t, testKey, content(t, filepath.Join(seen, "key")))
+	assert.Equal(t, "600", content(t, filepath.Join(seen, "mode")))
+	key := content(t, filepath.Join(seen, "path"))
+	assert.NoFileExists(t, key)
+	assert.False(t, strings.HasPrefix(key, r.cfg.Dir))
+	args := content(t, filepath.Join(seen, "args"))
+	for _, want := range []string{
+		"-F /dev/null", "BatchMode=yes", "IdentitiesOnly=yes", "IdentityAgent=none", "StrictHostKeyChecking=accept-new",
+		`UserKnownHostsFile="` + r.cfg.CacheDir + `/amelia/known_hosts"`, "git@git.example.com",
+	} {
+		assert.Contains(t, args, want)
+	}
+	env := content(t, filepath.Join(seen, "env"))
+	for _, secret := range []string{"aws-secret", "token-hash", "bm90IGEga2V5", "/tmp/agent"} {
+		assert.NotContains(t, env, secret)
+	}
+
+	r.write("ours.txt", "ours")
+	res, err := w.Save(t.Context(), "")
+	require.NoError(t, err)
+	assert.Equal(t, "remote", res.Where, res.Error)
+	require.NoError(t, filepath.WalkDir(filepath.Dir(r.remote), func(path string, d os.DirEntry, err error) error {
+		require.NoError(t, err)
+		if d.Type().IsRegular() {
+			data, err := os.ReadFile(path)
+			require.NoError(t, err)
+			assert.NotContains(t, string(data), "bm90IGEga2V5", path)
+		}
+		return nil
+	}))
+}
+
+func TestNetworkFaultsAreTriedAgainAndRefusalsAreNot(t *testing.T) {
+	fail := func(times int, says string) string {
+		return fmt.Sprintf("[ $(wc -l < $seen/args) -le %d ] && { echo %q >&2; exit 255; }\n", times, says)
+	}
+	tests := map[string]struct {
+		first     string
+		tries     int
+		cause     string // empty: works in the end
+		retryable bool
+	}{
+		"recovers": {fail(2, "ssh: connect to host git.example.com port 22: Connection timed out"), 4, "", false},
+		"stays away": {fail(9, "ssh: Could not resolve hostname git.example.com: Name or service not known"), 3,
+			"The server git.example.com was not found: the name may be misspelt, or the network is down.", true},
+		"refused": {fail(9, "git@git.example.com: Permission denied (publickey)."), 1,
+			"Access to the repository", false},
+		"unknown": {fail(9, "ERROR: Repository not found."), 1, "does not exist, or this site has no access to it", false},
+		"other host key": {fail(9, "Host key verification failed."), 1,
+			"The server git.example.com shows another key than it did at first", false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			seen := sshServes(t, tt.first)
+			r := newRig(t)
+			r.cfg.URL = "ssh://git@git.example.com" + r.remote
+			_, err := r.open().Prepare(t.Context())
+			if tt.cause == "" {
+				require.NoError(t, err)
+				assert.Contains(t, r.log.String(), "Trying again in 2s")
+			} else {
+				var e *worktree.Error
+				require.ErrorAs(t, err, &e)
+				assert.Contains(t, e.Cause, tt.cause)
+				assert.Equal(t, tt.retryable, e.Retryable)
+				assert.NotEmpty(t, e.Detail)
+			}
+			assert.Len(t, strings.Split(content(t, filepath.Join(seen, "args")), "\n"), tt.tries)
+		})
+	}
+}
+
+func TestCausesOfFaults(t *testing.T) {
+	tests := map[string]struct {
+		change func(t *testing.T, r *rig)
+		cause  string
+	}{
+		"no repository": {func(_ *testing.T, r *rig) { r.cfg.URL += "x" }, "does not exist, or this site has no access to it."},
+		"no branch":     {func(_ *testing.T, r *rig) { r.cfg.Branch = "nonesuch" }, "The branch nonesuch does not exist in the repository."},
+		"no git":        {func(t *testing.T, _ *rig) { t.Setenv("PATH", t.TempDir()) }, "The git program is missing here."},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			tt.change(t, r)
+			start := time.Now()
+			_, err := r.open().Prepare(t.Context())
+			var e *worktree.Error
+			require.ErrorAs(t, err, &e)
+			assert.Contains(t, e.Cause, tt.cause)
+			assert.False(t, e.Retryable)
+			assert.Less(t, time.Since(start), 400*time.Millisecond, "not tried again")
+		})
+	}
+}
+
+func TestAHangingRemoteIsKilledWithItsGroupAndTheWorkBundled(t *testing.T) {
+	r := newRig(t)
+	r.cfg.URL = "ssh://git@git.example.com" + r.remote
+	hang := filepath.Join(t.TempDir(), "hang")
+	seen := sshServes(t, "[ -e "+hang+" ] && { echo $$ > $seen/pid; sleep 300 & wait; }\n")
+	w := r.prepared()
+	require.NoError(t, os.WriteFile(hang, nil, 0o644))
+	r.write("ours.txt", "ours")
+
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	res, err := w.Save(ctx, "")
+	require.NoError(t, err)
+	assert.NoError(t, ctx.Err(), "a part of the time is kept for the bundle")
+	assert.Equal(t, "bundle", res.Where)
+	assert.Contains(t, res.Error, "took too long")
+	status, err := os.ReadFile("/proc/" + content(t, filepath.Join(seen, "pid")) + "/status")
+	if err == nil { // a zombie where nobody reaps orphans
+		assert.Contains(t, string(status), "State:\tZ")
+	}
+}
+
+func TestHTTPSWithPassword(t *testing.T) {
+	const password = "ghp_S3cret"
+	r := newRig(t)
+	execPath, err := exec.Command("git", "--exec-path").Output()
+	require.NoError(t, err)
+	git(t, r.remote, "config", "http.receivepack", "true")
+	backend := &cgi.Handler{
+		Path: filepath.Join(strings.TrimSpace(string(execPath)), "git-http-backend"),
+		Env:  []string{"GIT_PROJECT_ROOT=" + filepath.Dir(r.remote), "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"},
+	}
+	server := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		if user, pass, _ := req.BasicAuth(); user != "bot" || pass != password {
+			rw.Header().Set("WWW-Authenticate", `Basic realm="git"`)
+			http.Error(rw, "no", http.StatusUnauthorized)
+			return
+		}
+		backend.ServeHTTP(rw, req)
+	}))
+	defer server.Close()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o644))
+	t.Setenv("GIT_SSL_CAINFO", ca)
+	r.cfg.URL = strings.Replace(server.URL, "://", "://bot:"+password+"@", 1) + "/remote.git"
+
+	w := r.prepared()
+	r.write("ours.txt", "ours")
+	res, err := w.Save(t.Context(), "")
+	require.NoError(t, err)
+	assert.Equal(t, "remote", res.Where, res.Error)
+	assert.Equal(t, server.URL+"/remote.git", git(t, r.cfg.Dir, "remote", "get-url", "origin"))
+	assert.NotContains(t, r.log.String(), password)
+	assert.Contains(t, r.log.String(), "Receiving objects")
+
+	r.elsewhere()
+	r.cfg.URL = strings.Replace(r.cfg.URL, password, "wrong-password", 1)
+	_, err = r.open().Prepare(t.Context())
+	var e *worktree.Error
+	require.ErrorAs(t, err, &e)
+	assert.Contains(t, e.Cause, "was refused")
+	assert.NotContains(t, e.Error(), "wrong-password")
+
+	t.Setenv("GIT_SSL_CAINFO", "/dev/null")
+	_, err = r.open().Prepare(t.Context())
+	require.ErrorAs(t, err, &e)
+	assert.False(t, e.Retryable)
+	assert.Contains(t, e.Cause, "certificate")
+}
