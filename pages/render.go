@@ -89,13 +89,7 @@ func (v view) Style() template.CSS {
 }
 
 // Word returns a word of words.go by the name that the document has for it.
-func (v view) Word(name string) string {
-	return map[string]string{
-		"brand": brand, "reference": wordReference, "details": wordDetails, "output": wordOutput,
-		"done": wordDone, "active": wordActive, "reused": wordReused, "noscript": wordNoScript,
-		"late": wordLate, "elapsed": wordElapsed, "seconds": wordSeconds, "sleep": wordSleep,
-	}[name]
-}
+func (v view) Word(name string) string { return labels[name] }
 
 // render makes a page of a view, and of the words for a program.
 func render(status int, machine string, v view) Page {
@@ -147,5 +141,5 @@ func squeeze(source string) string {
 // squeezeCSS is squeeze for style sheets, in which line ends and the spaces around
 // punctuation mean nothing.
 func squeezeCSS(source string) string {
-	return strings.NewReplacer("\n", "", " {", "{", "{ ", "{", " }", "}", ": ", ":", "; ", ";", ", ", ",").Replace(squeeze(source))
+	return strings.NewReplacer("\n", "", " { ", "{", " {", "{", " }", "}", ": ", ":", "; ", ";", ", ", ",").Replace(squeeze(source))
 }

@@ -10,21 +10,28 @@ import (
 // Every word that a visitor reads is in this file. The readers are people who edit
 // texts and images: no status codes, no names of tools, and always what to do next.
 
+// labels are the words that stand in the document itself, by their names there.
+var labels = map[string]string{
+	"brand":     "webordinary",
+	"reference": "Reference",
+	"details":   "What is happening in detail",
+	"output":    "The last lines of output",
+	"done":      wordDone,
+	"active":    wordActive,
+	"reused":    wordReused,
+	"noscript":  "This page looks again every 3 seconds.",
+	"late":      "This takes longer than usual. You can leave this page open: the preview still opens by itself.",
+	"elapsed":   "Elapsed:",
+	"seconds":   "s",
+	"sleep":     "Put to sleep",
+}
+
 const (
-	brand           = "webordinary"
-	wordReference   = "Reference"
-	wordDetails     = "What is happening in detail"
-	wordOutput      = "The last lines of output"
 	wordDone        = "done"
 	wordActive      = "in progress"
 	wordFailed      = "stopped here"
 	wordReused      = "nothing to do"
-	wordNoScript    = "This page looks again every 3 seconds."
-	wordLate        = "This takes longer than usual. You can leave this page open: the preview still opens by itself."
-	wordElapsed     = "Elapsed:"
-	wordSeconds     = "s"
 	wordTryAgain    = "Try again"
-	wordSleep       = "Put to sleep"
 	wordPreview     = "Preview"
 	wordSavingFirst = "saving what was open before"
 )

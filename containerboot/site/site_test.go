@@ -420,7 +420,7 @@ func TestSwitchUnderLoad(t *testing.T) {
 }
 
 func TestManyFilesStayWithinMemory(t *testing.T) {
-	const n, size = 80, 1 << 20
+	const n, size = 40, 1 << 20
 	files := map[string]string{}
 	page := `<link href="/_astro/a.css">` + strings.Repeat("x", size)
 	for i := range n {
