@@ -1,0 +1,160 @@
+// Package harness runs edges of their own for tests from outside: real binaries on
+// their own data folder and ports, client sites that build in a moment, and eyes on the
+// processes that they start.
+package harness
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Root returns the folder of the module.
+func Root(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	require.NoError(t, err)
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		parent := filepath.Dir(dir)
+		require.NotEqual(t, parent, dir, "not inside the module")
+		dir = parent
+	}
+}
+
+// Released returns the folder of the binaries that `make build` left.
+func Released(t testing.TB) string {
+	t.Helper()
+	bin := filepath.Join(Root(t), "bin")
+	for _, name := range []string{"caddy", "containerboot"} {
+		_, err := os.Stat(filepath.Join(bin, name))
+		require.NoError(t, err, "run `make build` first")
+	}
+	return bin
+}
+
+var buildRaced = sync.OnceValues(func() (string, error) {
+	root, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for ; root != "/"; root = filepath.Dir(root) {
+		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
+			break
+		}
+	}
+	bin := filepath.Join(root, ".cache", "race")
+	for _, name := range []string{"caddy", "containerboot"} {
+		cmd := exec.CommandContext(context.Background(), "go", "build", "-race", "-tags", "nobadger,nomysql,nopgx",
+			"-o", filepath.Join(bin, name), "./cmd/"+name)
+		cmd.Dir = root
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("building %s with the race detector: %w\n%s", name, err, out)
+		}
+	}
+	return bin, nil
+})
+
+// Raced returns a folder of the same binaries built with the race detector, which makes
+// them several times slower. They are built once.
+func Raced(t testing.TB) string {
+	t.Helper()
+	bin, err := buildRaced()
+	require.NoError(t, err)
+	return bin
+}
+
+// Eventually waits until ok returns true, and fails the test if it has not in time.
+func Eventually(t testing.TB, within time.Duration, what string, ok func() bool) {
+	t.Helper()
+	EventuallyEvery(t, within, 25*time.Millisecond, what, ok)
+}
+
+// EventuallyEvery is Eventually with a pause of its own between two looks.
+func EventuallyEvery(t testing.TB, within, pause time.Duration, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for !ok() {
+		require.Falsef(t, time.Now().After(deadline), "not within %s: %s", within, what)
+		<-tick.C
+	}
+}
+
+// Within fails the test unless fn returns in time. fn goes on if it does not.
+func Within(t testing.TB, limit time.Duration, what string, fn func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		fn()
+	}()
+	select {
+	case <-done:
+	case <-time.After(limit):
+		require.FailNowf(t, "too slow", "not within %s: %s", limit, what)
+	}
+}
+
+// FreePorts returns ports of the loopback address that nothing listens on.
+func FreePorts(t testing.TB, n int) []int {
+	t.Helper()
+	var ports []int
+	for range n {
+		var config net.ListenConfig
+		l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer l.Close() //nolint:errcheck // it was never used
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
+}
+
+// Log is a process's output, kept for the case that its test fails.
+type Log struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write keeps more output.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// String returns what was written so far.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// Copy puts a file where another is to be run from, by a hard link where it can.
+func Copy(t testing.TB, from, to string) {
+	t.Helper()
+	if os.Link(from, to) == nil {
+		return
+	}
+	in, err := os.Open(from)
+	require.NoError(t, err)
+	defer in.Close() //nolint:errcheck // only read
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
+	require.NoError(t, err)
+	_, err = io.Copy(out, in)
+	require.NoError(t, err)
+	require.NoError(t, out.Close())
+}
