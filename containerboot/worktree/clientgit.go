@@ -11,10 +11,15 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // This file is about the workspace's own .git. It is read and written as files, through
 // os.Root, so that no link in it leads out; git never runs in it.
+
+// importTime bounds the copying of commits from the workspace, whose files may be made to
+// keep git waiting. A save gives it at most half of its own time.
+const importTime = 30 * time.Second
 
 // packedRefsLimit bounds what is read of the workspace's packed refs, in bytes.
 const packedRefsLimit = 8 << 20
@@ -169,6 +174,13 @@ func (w *Worktree) importCommits(ctx context.Context, head clientHead, base stri
 	if head.commit == "" || head.commit == base {
 		return base, nil
 	}
+	limit := importTime
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(deadline)/2)
+	}
+	saving := ctx
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	borrowing := w.own()
 	borrowing.borrow = filepath.Join(w.cfg.Dir, ".git", "objects")
 	descends, err := w.isAncestor(ctx, borrowing, base, head.commit)
@@ -179,7 +191,7 @@ func (w *Worktree) importCommits(ctx context.Context, head clientHead, base stri
 		err = w.copyCommits(ctx, borrowing, head.commit, base)
 	}
 	if err != nil {
-		if ctx.Err() != nil || diskIsFull(err) {
+		if saving.Err() != nil || diskIsFull(err) {
 			return "", err
 		}
 		w.cfg.Log("Commits made in the workspace could not be read; their files are saved as one commit.")

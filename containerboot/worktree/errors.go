@@ -38,7 +38,9 @@ const diskFull = "The disk is full."
 // detailLimit bounds Error.Detail, in bytes.
 const detailLimit = 4 << 10
 
-// fault is a kind of git failure: what its stderr says, and what we say then.
+var diskFullPattern = regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`)
+
+// fault is a kind of failure at the remote: what stderr says, and what we say then.
 type fault struct {
 	pattern *regexp.Regexp
 	cause   string // {host} and {url} are filled in
@@ -49,8 +51,6 @@ type fault struct {
 // faults are tried in order: what several failures have in common ("Could not read
 // from remote repository") comes after what tells them apart.
 var faults = []fault{
-	{regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`),
-		diskFull, false},
 	{regexp.MustCompile(`(?i)host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED`),
 		"The server {host} shows another key than it did at first, so it is not trusted.", false},
 	{regexp.MustCompile(`(?i)certificate verif|SSL certificate problem|certificate.*(expired|invalid)`),
@@ -60,7 +60,7 @@ var faults = []fault{
 	{regexp.MustCompile(`(?i)repository not found|repository '.*' not found|does not appear to be a git repository|error: 404|project you were looking for could not be found`),
 		"The repository {url} does not exist, or this site has no access to it.", false},
 	{regexp.MustCompile(`(?i)permission denied|authentication failed|could not read (username|password)|access denied|error: 40[13]|invalid credentials|terminal prompts disabled|protected branch|error in libcrypto|invalid format`),
-		"Access to the repository {url} was refused: the deploy key may be missing or lack the right.", false},
+		"Access to the repository {url} was refused: its key or password may be missing, wrong, or not allowed to do this.", false},
 	{regexp.MustCompile(`(?i)couldn't find remote ref|remote branch .* not found`),
 		"The branch does not exist in the repository.", false},
 	{regexp.MustCompile(`(?i)\[rejected\]|non-fast-forward|fetch first`),
@@ -73,8 +73,8 @@ var faults = []fault{
 		"The server {host} could not be reached.", true},
 }
 
-// classify makes an Error of a failed git process.
-func (w *Worktree) classify(ctx context.Context, err error, stderr string) *Error {
+// classify makes an Error of a failed git process, which spoke to the remote or not.
+func (w *Worktree) classify(ctx context.Context, err error, stderr string, network bool) *Error {
 	e := &Error{Detail: tail(strings.TrimSpace(stderr), detailLimit), err: err}
 	if e.Detail == "" {
 		e.Detail = err.Error()
@@ -90,6 +90,14 @@ func (w *Worktree) classify(ctx context.Context, err error, stderr string) *Erro
 		e.Cause, e.Retryable, e.err = "Working with the repository took too long or was cancelled.", true, ctx.Err()
 		return e
 	}
+	if diskFullPattern.MatchString(stderr) {
+		e.Cause = diskFull
+		return e
+	}
+	e.Cause = "Working with the repository failed."
+	if !network {
+		return e
+	}
 	host := w.remote.host
 	if host == "" {
 		host = "of the repository"
@@ -98,10 +106,9 @@ func (w *Worktree) classify(ctx context.Context, err error, stderr string) *Erro
 		if f.pattern.MatchString(stderr) {
 			e.Cause = strings.NewReplacer("{host}", host, "{url}", w.remote.url).Replace(f.cause)
 			e.Retryable = f.network
-			return e
+			break
 		}
 	}
-	e.Cause = "Working with the repository failed."
 	return e
 }
 

@@ -179,7 +179,7 @@ func (w *Worktree) git(ctx context.Context, p place, s stdio, args ...string) ([
 		err = fmt.Errorf("running git %s: %w", args[0], err)
 	}
 	if err != nil {
-		return nil, w.classify(ctx, err, stderr.tail())
+		return nil, w.classify(ctx, err, stderr.tail(), s.protocol != "")
 	}
 	return out.Bytes(), nil
 }

@@ -1,12 +1,15 @@
 package worktree_test
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -238,6 +241,11 @@ func TestOddGitFoldersDoNotKeepFilesFromBeingSaved(t *testing.T) {
 			require.NoError(t, os.RemoveAll(filepath.Join(dir, "refs", "heads")))
 			require.NoError(t, os.Symlink(outside, filepath.Join(dir, "refs", "heads")))
 		},
+		"objects that keep git waiting": func(t *testing.T, dir string) {
+			git(t, dir, "--work-tree=..", "commit", "-q", "--allow-empty", "-m", "waiting")
+			require.NoError(t, os.Remove(filepath.Join(dir, "objects/info/alternates")))
+			require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "objects/info/alternates"), 0o644))
+		},
 		"index in use": func(t *testing.T, dir string) { replace(t, filepath.Join(dir, "index.lock"), "") },
 	}
 	for name, spoil := range tests {
@@ -247,7 +255,9 @@ func TestOddGitFoldersDoNotKeepFilesFromBeingSaved(t *testing.T) {
 			spoil(t, filepath.Join(r.cfg.Dir, ".git"))
 			for _, content := range []string{"one", "two"} {
 				r.write("dirty.txt", content)
-				res, err := w.Save(t.Context(), "")
+				ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+				defer cancel()
+				res, err := w.Save(ctx, "")
 				require.NoError(t, err)
 				require.Equal(t, "remote", res.Where, res.Error)
 				assert.Equal(t, content, r.remoteFile(editBranch, "dirty.txt"))
@@ -304,4 +314,25 @@ func TestAFileThatGitRefusesDoesNotStopTheOthers(t *testing.T) {
 	assert.Equal(t, "good", r.remoteFile(editBranch, "good.txt"))
 	assert.NotContains(t, git(t, r.remote, "ls-tree", editBranch), "git~1")
 	assert.Contains(t, r.log.String(), "Ignoring path git~1")
+}
+
+func TestSubmodulesAreLeftAlone(t *testing.T) {
+	r := newRig(t)
+	commit := git(t, r.remote, "rev-parse", "main")
+	index := "GIT_INDEX_FILE=" + filepath.Join(t.TempDir(), "index")
+	cmd := exec.Command("sh", "-ec", `git read-tree main
+		git update-index --add --cacheinfo 160000,`+commit+`,theme
+		git update-ref refs/heads/main $(git -c user.name=a -c user.email=a commit-tree -p main -m theme $(git write-tree))`)
+	cmd.Dir, cmd.Env = r.remote, append(os.Environ(), index, "GIT_CONFIG_GLOBAL=/dev/null")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+
+	w := r.prepared()
+	res, err := w.Save(t.Context(), "")
+	require.NoError(t, err)
+	assert.Equal(t, "nothing", res.Where)
+	r.write("dirty.txt", "dirty")
+	_, err = w.Save(t.Context(), "")
+	require.NoError(t, err)
+	assert.Regexp(t, "^160000 commit "+commit, git(t, r.remote, "ls-tree", editBranch, "theme"))
 }

@@ -19,7 +19,8 @@ type state struct {
 }
 
 // Prepare makes the workspace ready. One that is whole is taken as it is: no remote is
-// asked and no git process is run. Otherwise the repository is cloned, and work that an
+// asked, and no git process is run unless a bundle or a crash left something to do.
+// Otherwise the repository is cloned, and work that an
 // earlier push could not deliver is restored from its bundle. A crash at any moment
 // leaves either no workspace or a whole one. Errors are of type *Error.
 func (w *Worktree) Prepare(ctx context.Context) (Prepared, error) {

@@ -19,7 +19,7 @@ var backoffs = [...]time.Duration{500 * time.Millisecond, 2 * time.Second}
 // onRemote runs a git command that speaks to the remote, again after a network fault.
 func (w *Worktree) onRemote(ctx context.Context, p place, args ...string) ([]byte, error) {
 	s := stdio{log: true, protocol: w.remote.scheme}
-	if err := os.MkdirAll(w.clientCache(), 0o700); err != nil {
+	if err := os.MkdirAll(w.clientCache(), 0o755); err != nil {
 		return nil, failed("making the client's cache", err)
 	}
 	switch w.remote.scheme {

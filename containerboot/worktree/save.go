@@ -42,6 +42,10 @@ func (w *Worktree) Save(ctx context.Context, message string) (bootapi.SaveResult
 	if err := removeLocks(w.cfg.GitDir); err != nil {
 		return bootapi.SaveResult{}, failed("removing leftovers", err)
 	}
+	// Prepare takes an empty workspace for a lost one, so it is no deletion of all files.
+	if lost, err := empty(w.cfg.Dir); err != nil || lost {
+		return bootapi.SaveResult{}, &Error{Cause: "The workspace is gone, so there was nothing to save.", err: err}
+	}
 	if err := w.finishForward(ctx); err != nil {
 		return bootapi.SaveResult{}, err
 	}

@@ -73,6 +73,23 @@ func TestSavePushesOneCommit(t *testing.T) {
 	assert.Equal(t, "nothing", res.Where)
 }
 
+func TestSaveTakesALostWorkspaceForNoDeletion(t *testing.T) {
+	for name, remake := range map[string]bool{"gone": false, "empty": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			w := r.prepared()
+			require.NoError(t, os.RemoveAll(r.cfg.Dir))
+			if remake {
+				require.NoError(t, os.Mkdir(r.cfg.Dir, 0o755))
+			}
+			_, err := w.Save(t.Context(), "")
+			require.ErrorContains(t, err, "The workspace is gone")
+			r.prepared()
+			assert.Equal(t, "third", r.read("HISTORY"))
+		})
+	}
+}
+
 func TestSaveMessage(t *testing.T) {
 	r := newRig(t)
 	w := r.prepared()

@@ -19,7 +19,9 @@
 // What the remote does not take is kept as {CacheDir}/{ClientID}/bundles/{SessionID}.bundle
 // until a push succeeds. Nothing is ever pushed by force, and nothing that may be
 // somebody's work is deleted: a workspace of unknown origin is moved aside to
-// {Dir}.kept-{time}.
+// {Dir}.kept-{time}, a bundle of work that a session lacks likewise.
+//
+// It needs git 2.31 or newer, and for ssh an OpenSSH client of 7.6 or newer.
 package worktree
 
 import (
