@@ -41,6 +41,17 @@ CREATE TABLE configstore_log (
 );
 `}
 
+// prepareTables returns the id of the data. It takes the write lock only where tables
+// are missing or old: reading must not wait for anybody's write.
+func (s *Store) prepareTables(ctx context.Context) (id string, err error) {
+	var version int
+	err = s.reader.QueryRowContext(ctx, `SELECT version, store FROM configstore_schema, configstore_log`).Scan(&version, &id)
+	if err == nil && version == len(migrations) {
+		return id, nil
+	}
+	return migrate(ctx, s.writer)
+}
+
 // migrate brings the tables up to date and returns the id of the data.
 func migrate(ctx context.Context, db *sql.DB) (id string, err error) {
 	tx, err := db.BeginTx(ctx, nil)

@@ -21,13 +21,14 @@ type Options struct {
 	// KeepChanges is how many clients' latest changes the change log holds. A
 	// follower that is further behind must scan again. Default: 10,000.
 	KeepChanges int
+	// BusyTimeout is how long a call waits for another process's write before it
+	// is ErrUnavailable. Default: 5s.
+	BusyTimeout time.Duration
 	// Now is the clock of CreatedAt and UpdatedAt. Default: time.Now.
 	Now func() time.Time
 }
 
 const (
-	// busyTimeout is how long a statement waits for another process's write.
-	busyTimeout = 5 * time.Second
 	// openTimeout bounds creating or upgrading the tables.
 	openTimeout = 30 * time.Second
 	// readers is the number of connections that read at the same time.
@@ -53,6 +54,9 @@ func Open(path string, o Options) (*Store, error) {
 	if o.KeepChanges <= 0 {
 		o.KeepChanges = 10_000
 	}
+	if o.BusyTimeout <= 0 {
+		o.BusyTimeout = 5 * time.Second
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -61,15 +65,18 @@ func Open(path string, o Options) (*Store, error) {
 	}
 	s := &Store{keep: o.KeepChanges, now: o.Now}
 	var err error
-	if s.writer, err = connect(path, 1); err != nil {
+	if s.writer, err = connect(path, 1, o.BusyTimeout); err != nil {
 		return nil, fmt.Errorf("opening config store %s: %w", path, err)
 	}
-	if s.reader, err = connect(path, readers); err != nil {
+	if s.reader, err = connect(path, readers, o.BusyTimeout); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening config store %s: %w", path, err), s.Close())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	if s.id, err = migrate(ctx, s.writer); err != nil {
+	if s.id, err = s.prepareTables(ctx); err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", configstore.ErrUnavailable, err)
+		}
 		return nil, errors.Join(fmt.Errorf("opening config store %s: %w", path, translate(err)), s.Close())
 	}
 	return s, nil
@@ -100,7 +107,7 @@ func prepareFile(path string) error {
 	return errors.Join(file.Chmod(0o600), file.Close())
 }
 
-func connect(path string, connections int) (*sql.DB, error) {
+func connect(path string, connections int, busyTimeout time.Duration) (*sql.DB, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
