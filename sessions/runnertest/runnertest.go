@@ -107,10 +107,10 @@ func (s suite) answering(t *testing.T, c sessions.Container) string {
 	return address
 }
 
-var client = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-
 // proves asks whoever listens at an address for the proof of a hash.
 func proves(address, hash string) bool {
+	// A connection for each question: an address may have a new owner.
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	nonce := bootapi.NewNonce()
 	body, _ := json.Marshal(bootapi.ProofRequest{Nonce: nonce}) // of strings: cannot fail
 	resp, err := client.Post("http://"+address+bootapi.PathProof, "application/json", bytes.NewReader(body))

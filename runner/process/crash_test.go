@@ -1,0 +1,185 @@
+//go:build unix
+
+package process
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The environment of the edge that a test kills: its data folder and the sessions that
+// it starts, separated by commas.
+const (
+	edgeEnv         = "PROCESS_TEST_EDGE"
+	edgeSessionsEnv = "PROCESS_TEST_SESSIONS"
+)
+
+// edgeProcess runs a runner with some sessions until it is killed.
+func edgeProcess() int {
+	self, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	r, err := New(Options{Binary: self, DataDir: os.Getenv(edgeEnv)})
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	for id := range strings.SplitSeq(os.Getenv(edgeSessionsEnv), ",") {
+		if _, err := r.Start(contextOfMain(), request(id, 1)); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+	}
+	fmt.Println("started")
+	select {}
+}
+
+// startEdge starts an edge in a process of its own and returns when its containers run.
+func startEdge(t *testing.T, dataDir string, ids ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), edgeEnv+"="+dataDir, edgeSessionsEnv+"="+strings.Join(ids, ","))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { kill(cmd) })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "started\n", line)
+	for _, id := range ids {
+		eventuallyLines(t, dataDir, id, "starts", 1)
+	}
+	return cmd
+}
+
+func kill(cmd *exec.Cmd) {
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+}
+
+func TestContainersSaveAndEndWithTheirEdge(t *testing.T) {
+	dataDir := t.TempDir()
+	edge := startEdge(t, dataDir, "plain", "slow")
+	plain, slow := stateOf(t, dataDir, "plain"), stateOf(t, dataDir, "slow")
+	kill(edge)
+	require.Eventually(t, func() bool { return !plain.alive() && !slow.alive() }, 10*time.Second, 10*time.Millisecond)
+	assert.Len(t, lines(t, dataDir, "plain", "saves"), 1)
+	assert.Len(t, lines(t, dataDir, "slow", "saves"), 1)
+}
+
+func TestNewEdgeWaitsForASavingContainer(t *testing.T) {
+	dataDir := t.TempDir()
+	kill(startEdge(t, dataDir, "slow"))
+	old := stateOf(t, dataDir, "slow")
+	require.True(t, old.alive(), "it takes its time to save")
+
+	r := newRunner(t, dataDir)
+	again, err := r.Start(t.Context(), request("slow", 1))
+	require.NoError(t, err)
+	assert.True(t, again.Running)
+	assert.Empty(t, again.Address, "it serves nobody any more")
+	assert.NotEmpty(t, again.Reason)
+	described, err := r.Describe(t.Context(), old.ref())
+	require.NoError(t, err)
+	assert.Equal(t, again, described)
+	list, err := r.List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	assert.Equal(t, again, list[0])
+
+	next, err := r.Start(t.Context(), request("slow", 2))
+	require.NoError(t, err)
+	assert.True(t, next.Running)
+	assert.False(t, old.alive())
+	assert.Len(t, lines(t, dataDir, "slow", "saves"), 1, "the next starts after the save")
+	eventuallyLines(t, dataDir, "slow", "starts", 2)
+	assert.Empty(t, lines(t, dataDir, "slow", "doubles"))
+}
+
+func TestNewEdgeStopsAContainerOfTheLast(t *testing.T) {
+	dataDir := t.TempDir()
+	kill(startEdge(t, dataDir, "slow"))
+	old := stateOf(t, dataDir, "slow")
+	r := newRunner(t, dataDir)
+	require.NoError(t, r.Stop(t.Context(), old.ref(), "not needed"))
+	assert.False(t, old.alive())
+	assert.Len(t, lines(t, dataDir, "slow", "saves"), 1)
+	d, err := r.Describe(t.Context(), old.ref())
+	require.NoError(t, err)
+	assert.False(t, d.Running)
+	assert.NotEmpty(t, d.Reason)
+}
+
+func TestNewEdgeKillsWhatDoesNotEnd(t *testing.T) {
+	dataDir := t.TempDir()
+	kill(startEdge(t, dataDir, "stubborn"))
+	old := stateOf(t, dataDir, "stubborn")
+	require.True(t, old.alive())
+	t.Cleanup(func() { old.signal(syscall.SIGKILL) })
+
+	newRunnerOf(t, impatient(t, dataDir)) // without being asked
+	require.Eventually(t, func() bool { return !old.alive() }, 10*time.Second, 10*time.Millisecond)
+}
+
+func TestNewEdgeSucceedsWhatDoesNotEnd(t *testing.T) {
+	dataDir := t.TempDir()
+	kill(startEdge(t, dataDir, "stubborn"))
+	old := stateOf(t, dataDir, "stubborn")
+	t.Cleanup(func() { old.signal(syscall.SIGKILL) })
+
+	r := newRunnerOf(t, impatient(t, dataDir))
+	_, err := r.Start(t.Context(), request("stubborn", 2))
+	require.NoError(t, err)
+	assert.False(t, old.alive())
+	eventuallyLines(t, dataDir, "stubborn", "starts", 2)
+	assert.Empty(t, lines(t, dataDir, "stubborn", "doubles"))
+}
+
+// Edge and container killed together leave nobody to end what the container started.
+func TestNewEdgeSweepsUp(t *testing.T) {
+	dataDir := t.TempDir()
+	edge := startEdge(t, dataDir, "brood")
+	old := stateOf(t, dataDir, "brood")
+	require.NoError(t, syscall.Kill(edge.Process.Pid, syscall.SIGSTOP), "so that it cannot clean up")
+	old.signal(syscall.SIGKILL)
+	kill(edge)
+	require.Eventually(t, func() bool { return !old.alive() }, 5*time.Second, 5*time.Millisecond)
+	brood := broodOf(t, dataDir, "brood")
+	for _, pid := range brood {
+		require.NotEmpty(t, processIdentity(pid))
+	}
+	newRunner(t, dataDir)
+	require.Eventually(t, func() bool { return countAlive(brood) == 0 }, 10*time.Second, 10*time.Millisecond)
+}
+
+func TestDataFolderIsOneProcess(t *testing.T) {
+	dataDir := t.TempDir()
+	edge := startEdge(t, dataDir, "plain")
+	theirs := stateOf(t, dataDir, "plain")
+
+	r := newRunner(t, dataDir) // to load a configuration is no conflict
+	_, err := r.Start(t.Context(), request("plain", 2))
+	require.ErrorContains(t, err, "another process")
+	_, err = r.List(t.Context())
+	require.ErrorContains(t, err, "another process")
+	require.ErrorContains(t, r.Stop(t.Context(), theirs.ref(), "x"), "another process")
+	assert.True(t, theirs.alive())
+
+	kill(edge)
+	_, err = r.Start(t.Context(), request("plain", 2))
+	require.NoError(t, err)
+	assert.False(t, theirs.alive())
+}
