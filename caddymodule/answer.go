@@ -130,9 +130,11 @@ func (h *Router) hold(w http.ResponseWriter, req *request, next caddyhttp.Handle
 	if !h.app.state.held.take(id, h.MaxHeldPerSession, h.MaxHeld) {
 		return refuse()
 	}
-	ctx, cancel := context.WithTimeout(req.r.Context(), req.decision.Hold)
+	visitor, forget := untilHangup(req.r)
+	ctx, cancel := context.WithTimeout(visitor, req.decision.Hold)
 	view, err := req.live.service.Wait(ctx, id)
 	cancel()
+	forget()
 	h.app.state.held.give(id)
 	if err != nil {
 		return refuse()

@@ -95,6 +95,7 @@ func (h *Router) Provision(ctx caddy.Context) error {
 		h.MaxHeld = 2000
 	}
 	h.agents = h.PassiveAgents
+	rememberConns(ctx)
 
 	if h.ProxyRaw == nil {
 		h.ProxyRaw = defaultProxy()
