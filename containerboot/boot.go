@@ -32,27 +32,35 @@ var errTooLong = fmt.Errorf("took longer than %v: %w", bootDeadline, context.Dea
 // run boots the session and rebuilds it when asked, until ctx ends.
 func (x *session) run(ctx context.Context) {
 	start := time.Now()
-	err := x.job.run(ctx, x.boot)
-	if err != nil {
-		x.failed("boot failed", err)
+	if err := x.job.run(ctx, x.boot); err != nil {
+		if ctx.Err() == nil {
+			x.failed("boot failed", err)
+		}
 		return
 	}
 	x.log.Info("session ready", zap.Duration("took", time.Since(start)),
 		zap.Strings("reused", x.board.Status().Reused))
 
-	if err := x.job.run(ctx, x.afterBoot); err != nil {
-		x.failed("following the remote failed", err)
-	}
+	x.again(ctx, x.afterBoot)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-x.rebuilds:
-			err := x.job.run(ctx, func(ctx context.Context) error { return x.rebuild(ctx, true) })
-			if err != nil {
-				x.failed("rebuild failed", err)
-			}
+			x.again(ctx, func(ctx context.Context) error { return x.rebuild(ctx, true) })
 		}
+	}
+}
+
+// again does a job after the boot. The old build serves on if it fails.
+func (x *session) again(ctx context.Context, f func(context.Context) error) {
+	err := x.job.run(ctx, f)
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case errors.Is(err, errAsleep):
+		x.board.Step("")
+	default:
+		x.failed("rebuild failed", err)
 	}
 }
 
@@ -298,6 +306,9 @@ func failureOf(err error, phase bootapi.Phase) bootapi.Failure {
 	}
 	if e := (*unready)(nil); errors.As(err, &e) {
 		f.Phase, f.Cause = bootapi.PhaseReady, e.Error()
+	}
+	if errors.Is(err, errAsleep) {
+		f.Cause, f.Retryable = "The session was put to sleep while it was starting.", true
 	}
 	return f
 }

@@ -105,7 +105,8 @@ type job struct {
 	what   string // why the container is busy with it; "" if nobody need wait for it
 }
 
-// run does something that can be interrupted.
+// run does something that can be interrupted. If it was, the error is the interrupt's
+// cause, whatever it made of it.
 func (j *job) run(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -118,7 +119,11 @@ func (j *job) run(ctx context.Context, f func(context.Context) error) error {
 		j.cancel, j.done, j.what = nil, nil, ""
 		j.mu.Unlock()
 	}()
-	return f(ctx)
+	err := f(ctx)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		return cause
+	}
+	return err
 }
 
 // busy says with what, from now on.
@@ -186,7 +191,7 @@ func (x *session) takeTurn(ctx context.Context) error {
 func (x *session) endTurn() { <-x.turn }
 
 // errAsleep is why a boot or a rebuild is interrupted by a sleep.
-var errAsleep = errors.New("put to sleep while it was being built")
+var errAsleep = errors.New("put to sleep")
 
 // close lets the served build go.
 func (x *session) close() {

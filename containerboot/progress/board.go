@@ -91,9 +91,13 @@ func (b *Board) Step(step string) {
 	b.change(func(s *bootapi.Status) { s.Step = step })
 }
 
-// Reuse notes that a cache made a step needless.
+// Reuse notes that a cache made steps of the boot needless.
 func (b *Board) Reuse(steps ...string) {
-	b.change(func(s *bootapi.Status) { s.Reused = append(s.Reused, steps...) })
+	b.change(func(s *bootapi.Status) {
+		if order(s.Phase) < order(bootapi.PhaseReady) {
+			s.Reused = append(s.Reused, steps...)
+		}
+	})
 }
 
 // Content says what is checked out.

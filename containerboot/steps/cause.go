@@ -198,7 +198,8 @@ func astroMessage(lines []string) (message, location string) {
 // thrownAt is the file and line that Node prints above an uncaught error.
 func thrownAt(lines []string) string {
 	for i := len(lines) - 1; i >= 0 && i >= len(lines)-6; i-- {
-		if m := fileRef.FindStringSubmatch(lines[i]); m != nil && m[0] == strings.TrimPrefix(lines[i], "file://") {
+		line := strings.TrimPrefix(lines[i], "file://")
+		if m := fileRef.FindStringSubmatch(line); m != nil && m[0] == line {
 			return m[1] + lineText(m[2])
 		}
 	}

@@ -159,12 +159,13 @@ func hashFolder(dir string) (string, error) {
 	return keyOf(parts...), nil
 }
 
-// version is a tool's version. It is asked once for each binary, and remembered by
+// version is a tool's version, or "" where there is no such tool: not every site needs
+// it, and running it will say so. It is asked once for each binary, and remembered by
 // what the file looks like, so that the wake of an unchanged session starts no Node.
 func (b *Builder) version(ctx context.Context, name string) (string, error) {
 	path, err := tool.LookPath(name, b.env)
 	if err != nil {
-		return "", err
+		return "", nil
 	}
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {

@@ -181,12 +181,7 @@ func (b *Builder) run(ctx context.Context, phase bootapi.Phase, name string, arg
 		Dir:     b.dir,
 		Env:     b.env,
 		Secrets: b.cfg.Secrets,
-		Line: func(line string) {
-			b.cfg.Board.Log(phase, line)
-			if c := b.cfg.Log.Check(zap.DebugLevel, "tool output"); c != nil {
-				c.Write(zap.String("tool", name), zap.String("line", line))
-			}
-		},
+		Line:    func(line string) { b.cfg.Board.Log(phase, line) },
 	})
 }
 

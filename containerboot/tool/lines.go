@@ -23,7 +23,7 @@ const (
 
 var (
 	// ansi matches terminal control: CSI sequences, OSC up to BEL or ST, and two-byte escapes.
-	ansi = regexp.MustCompile("\x1b(?:\\[[0-9;:<=>?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|[@-Z\\\\^_=>78()#%][0-9A-Za-z]?)")
+	ansi = regexp.MustCompile("\x1b(?:\\[[0-9;:<=>?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|[()#%][0-9A-Za-z]|[@-Z\\\\^_=>78])")
 	// userinfo matches the name and password in a URL.
 	userinfo = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@"']+@`)
 )
@@ -84,7 +84,7 @@ func (l *lines) add(raw string) {
 	}
 	l.last = append(l.last, line)
 	l.total += len(line) + 1
-	if l.emit == nil || l.cut {
+	if l.emit == nil || l.cut || line == "" {
 		return
 	}
 	if l.total > maxTotal {

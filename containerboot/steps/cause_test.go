@@ -1,0 +1,87 @@
+package steps
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/containerboot/tool"
+)
+
+// TestCauses feeds what the tools really print: the first line of each file in
+// testdata is the cause, the rest the output, of a site in /w/site.
+func TestCauses(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/*.txt")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	b := New(Config{Workspace: "/w", Site: bootapi.Site{Directory: "site"}, Log: zap.NewNop()})
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			data, err := os.ReadFile(file)
+			require.NoError(t, err)
+			want, output, _ := strings.Cut(string(data), "\n")
+			lines := strings.Split(strings.TrimRight(output, "\n"), "\n")
+			cause, _ := b.causeOf("The build failed", &tool.Error{Name: "npm run build", Code: 1, Lines: lines})
+			assert.Equal(t, want, cause)
+		})
+	}
+}
+
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	b := New(Config{Workspace: "/w", Log: zap.NewNop()})
+	ran := func(lines ...string) error { return &tool.Error{Name: "npm ci", Code: 1, Lines: lines} }
+	many := make([]string, 100)
+	for i := range many {
+		many[i] = fmt.Sprint("line ", i)
+	}
+	cases := map[string]struct {
+		err       error
+		cause     string
+		retryable bool
+	}{
+		"no output":       {ran(), "Installing: npm ci ended with status 1.", false},
+		"full disk, tool": {ran("npm error ENOSPC: no space left on device, write"), diskFull, false},
+		"full disk, ours": {fmt.Errorf("keeping: %w", &os.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}), diskFull, false},
+		"registry down":   {ran("npm error code ECONNREFUSED", "npm error errno ECONNREFUSED"), "The package registry could not be reached.", true},
+		"no such package": {ran("npm error code E404", "npm error 404 Not Found - GET https://registry.example/nope - Not found"),
+			"A package that the site needs was not found in the registry: Not Found - GET https://registry.example/nope - Not found", false},
+		"out of memory": {ran("FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory"), "There was not enough memory.", false},
+		"too long":      {fmt.Errorf("x: %w", context.DeadlineExceeded), "Installing: it took too long.", true},
+		"no npm":        {&exec.Error{Name: "npm", Err: exec.ErrNotFound}, `Installing: the program "npm" is not installed here.`, false},
+		"ours":          {fmt.Errorf("odd"), "Installing.", false},
+		"long output":   {ran(many...), "Installing: line 99", false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var f *Failed
+			require.ErrorAs(t, b.explain(bootapi.PhaseInstalling, "Installing", tc.err), &f)
+			assert.Equal(t, tc.cause, f.Cause)
+			assert.Equal(t, tc.retryable, f.Retryable)
+			assert.Equal(t, bootapi.PhaseInstalling, f.Phase)
+			assert.NotEmpty(t, f.Detail)
+			assert.LessOrEqual(t, strings.Count(f.Detail, "\n"), detailLines)
+		})
+	}
+}
+
+func TestCauseIsShort(t *testing.T) {
+	t.Parallel()
+	b := New(Config{Workspace: "/w", Log: zap.NewNop()})
+	cause, _ := b.causeOf("The build failed", &tool.Error{Lines: []string{"Error: " + strings.Repeat("ü", 1000)}})
+	assert.LessOrEqual(t, len(cause), maxCause)
+	assert.True(t, strings.HasSuffix(cause, "ü…"))
+}
