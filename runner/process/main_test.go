@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 // container stands in for containerboot. What it does is in its session's id:
 //
 //	stubborn  ends for nothing but SIGKILL
-//	slow      takes most of a second to save
+//	slow      takes a second and a half to save
 //	dies      ends at once, with status 3
 //	brood     starts processes in groups and sessions of their own
 //	environ   writes down its environment
@@ -96,7 +96,7 @@ func container() int {
 	case strings.HasPrefix(id, "stubborn"):
 		select {}
 	case strings.HasPrefix(id, "slow"):
-		<-time.After(700 * time.Millisecond)
+		<-time.After(1500 * time.Millisecond)
 	}
 	note(dir, "saves")
 	return 0
