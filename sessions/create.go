@@ -182,13 +182,13 @@ func (s *Service) create(ctx context.Context, req CreateRequest, client configst
 		stored, err := s.registry.Create(ctx, r, client.Settings.MaxConcurrentSessions)
 		cancel()
 		if err != nil {
-			o.announce(err)
+			o.refuse(err)
 			return
 		}
 		r = stored
 		e.publish(stored)
 		s.logger(stored).Info("session created", zap.Bool("wake", true))
-		o.announce(nil)
+		o.announce()
 		s.boot(o, &held{s: s, e: e, r: stored}, client, now, false)
 	})
 	e.mu.Unlock()

@@ -47,6 +47,7 @@ type op struct {
 	// begun is closed when a wake has been written, or refused with err.
 	begun chan struct{}
 	err   error
+	idle  bool // there is nothing to do, or it is refused; set before begun is closed
 	done  chan struct{} // closed at the end
 	// ending: the wake has failed, its container is being stopped. Under live.mu.
 	ending bool
@@ -124,7 +125,7 @@ func (s *Service) begin(e *live, kind opKind, run func(*op)) *op {
 		s.mu.Lock()
 		e.refs-- // the caller holds another
 		s.mu.Unlock()
-		e.op, o.err = nil, ErrClosed
+		e.op, o.err, o.idle = nil, ErrClosed, true
 		cancel(ErrClosed)
 		close(o.begun)
 		close(o.done)
@@ -132,14 +133,20 @@ func (s *Service) begin(e *live, kind opKind, run func(*op)) *op {
 	return o
 }
 
-// announce tells whoever waits for it that a wake is written down, or why it is
-// refused. Only the first call counts.
-func (o *op) announce(err error) {
-	select {
-	case <-o.begun:
-		return
-	default:
+// announce tells whoever waits for it that the op goes on by itself from here. Only
+// the first call of announce or refuse counts.
+func (o *op) announce() {
+	if !o.announced() {
+		close(o.begun)
 	}
+}
+
+// refuse tells whoever waits for it that there is nothing to do, or why not.
+func (o *op) refuse(err error) {
+	if o.announced() {
+		return
+	}
+	o.idle = true
 	switch cause := context.Cause(o.ctx); {
 	case err == nil || cause == nil:
 		o.err = err
@@ -147,6 +154,15 @@ func (o *op) announce(err error) {
 		o.err = ErrClosed
 	}
 	close(o.begun)
+}
+
+func (o *op) announced() bool {
+	select {
+	case <-o.begun:
+		return true
+	default:
+		return false
+	}
 }
 
 // end takes the op away, and begins what was wished for in the meantime before

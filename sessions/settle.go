@@ -43,7 +43,7 @@ func (s *Service) Lost(route *Route, cause error) {
 func (s *Service) beginSettle(e *live) *op {
 	route, known := e.route, e.record
 	return s.begin(e, opSettle, func(o *op) {
-		defer o.announce(nil)
+		defer o.announce()
 		// Without the registry, which may be down, and as fast as it can be told.
 		if route != nil && known.Status == StatusActive && known.Epoch == route.Epoch &&
 			s.containers.prove(o.ctx, route.Address, known.Start.Token) == nil {
@@ -215,7 +215,7 @@ func (s *Service) resume(o *op, h *held) error {
 	if err != nil {
 		return err
 	}
-	o.announce(nil)
+	o.announce()
 	s.boot(o, h, client, r.Start.At, true)
 	return nil
 }

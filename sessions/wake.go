@@ -36,34 +36,47 @@ func (s *Service) wake(ctx context.Context, id string, w wish) (View, error) {
 	}
 	e := s.hold(id)
 	defer s.release(e)
-	e.mu.Lock()
-	if e.routed {
-		defer e.mu.Unlock()
-		return e.view(), nil
+	for {
+		v, o, mine := s.joinWake(e, w)
+		if o == nil {
+			return v, nil
+		}
+		select {
+		case <-o.begun:
+		case <-ctx.Done():
+			return View{}, ctx.Err()
+		}
+		if mine || !o.idle {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			return e.view(), o.err
+		}
+		// It came to nothing for those who asked before; things may have changed.
+		select {
+		case <-o.done:
+		case <-ctx.Done():
+			return View{}, ctx.Err()
+		}
 	}
-	o := e.op
-	switch {
-	case o == nil:
-		o = s.beginWake(e, w == wishWakeNow)
-	case o.kind != opWake:
-		defer e.mu.Unlock()
-		e.want(w)
-		return e.view(), nil
-	case o.ending && w == wishWakeNow:
-		defer e.mu.Unlock()
-		e.want(w)
-		return e.view(), nil
-	}
-	e.mu.Unlock()
+}
 
-	select {
-	case <-o.begun:
-	case <-ctx.Done():
-		return View{}, ctx.Err()
-	}
+// joinWake returns the wake that is under way, or begins one (mine). It returns none
+// if there is nothing to wait for.
+func (s *Service) joinWake(e *live, w wish) (v View, o *op, mine bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.view(), o.err
+	o = e.op
+	switch {
+	case e.routed:
+		return e.view(), nil, false
+	case o == nil:
+		return View{}, s.beginWake(e, w == wishWakeNow), true
+	case o.kind != opWake, o.ending && w == wishWakeNow:
+		e.want(w)
+		return e.view(), nil, false
+	default:
+		return View{}, o, false
+	}
 }
 
 // beginWake begins a wake. e.mu is held.
@@ -72,14 +85,14 @@ func (s *Service) beginWake(e *live, now bool) *op {
 		started := time.Now()
 		r, err := s.takeWake(o, e, now)
 		if err != nil || r == nil {
-			o.announce(err)
+			o.refuse(err)
 			if isNotFound(err) {
 				s.unknown.add(e.id)
 				e.gone()
 			}
 			return
 		}
-		o.announce(nil)
+		o.announce()
 		s.boot(o, &held{s: s, e: e, r: r.record}, r.client, started, false)
 	})
 }
@@ -101,7 +114,7 @@ func (s *Service) takeWake(o *op, e *live, now bool) (*taken, error) {
 		}
 		e.publish(r)
 		if r.Status != StatusInactive && r.Status != StatusFailed {
-			o.announce(nil) // it is being looked into: nobody needs to wait for that
+			o.announce() // it is being looked into: nobody needs to wait for that
 			if r, err = s.settle(o, e, r); err != nil {
 				return nil, nil // has been said in the log, and shows in the view
 			}

@@ -1,0 +1,25 @@
+package sessions
+
+// Remembered is how many unknown ids a service remembers.
+func Remembered(s *Service) int {
+	s.unknown.mu.Lock()
+	defer s.unknown.mu.Unlock()
+	return len(s.unknown.until)
+}
+
+// Live is of how many sessions a service holds anything.
+func Live(s *Service) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.live)
+}
+
+// FillRoutes gives a service routes, and returns the ids of their sessions.
+func FillRoutes(s *Service, n int) []string {
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = NewID()
+		s.routes.set(&Route{SessionID: ids[i]})
+	}
+	return ids
+}

@@ -1,0 +1,289 @@
+package sessions_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/sessions"
+)
+
+// idleAfter sets the operator's idle timeout.
+func idleAfter(d time.Duration) func(*sessions.Options) {
+	return func(o *sessions.Options) { o.Tunables.IdleTimeout = d }
+}
+
+func TestIdleSessionSleepsAndWakesAgain(t *testing.T) {
+	b := newBench(t)
+	s, _ := b.edge(idleAfter(400 * time.Millisecond))
+	id := b.sleeping(s, "amelia")
+	first := b.awake(s, id)
+	c := b.only()
+	b.eventually(func() bool { return len(c.questions()) >= 2 }, "it is asked again and again")
+	assert.Equal(t, sessions.StatusActive, b.record(id).Status, "in use it stays awake")
+	assert.Equal(t, int64(400), c.questions()[0])
+
+	c.setIdle(time.Second)
+	b.becomes(id, sessions.StatusInactive)
+	assert.False(t, c.running())
+	assert.Equal(t, "idle", c.stopReason())
+	_, ok := s.Route(id)
+	assert.False(t, ok)
+	assert.False(t, b.record(id).HoldsSlot())
+	b.eventually(func() bool { return b.logs.FilterMessage("session slept").Len() == 1 }, "it is logged")
+	assert.Equal(t, "idle", b.logs.FilterMessage("session slept").All()[0].ContextMap()["reason"])
+
+	second := b.awake(s, id)
+	assert.Equal(t, int64(2), second.Epoch)
+	assert.NotEqual(t, first.Token, second.Token)
+	assert.Equal(t, 1, b.machine.mostAtOnce(id))
+}
+
+func TestActivityIsKept(t *testing.T) {
+	b := newBench(t)
+	s, _ := b.edge(idleAfter(time.Second))
+	id := b.sleeping(s, "amelia")
+	b.awake(s, id)
+	b.only().setIdle(700 * time.Millisecond)
+	before := b.record(id)
+	b.eventually(func() bool { return b.record(id).Version > before.Version }, "it is asked")
+	after := b.record(id)
+	assert.WithinDuration(t, time.Now().Add(-700*time.Millisecond), after.LastActivity, 500*time.Millisecond)
+	assert.WithinDuration(t, time.Now().Add(300*time.Millisecond), after.AskAt, 400*time.Millisecond)
+}
+
+func TestSessionThatCannotSaveStaysActive(t *testing.T) {
+	b := newBench(t)
+	s, r := b.edge(idleAfter(time.Second))
+	r.set(func(r *runner) { r.script.saveError = "remote refused" })
+	id := b.sleeping(s, "amelia")
+	route := b.awake(s, id)
+	c := b.only()
+	c.setIdle(time.Hour)
+	b.eventually(func() bool { return len(c.questions()) >= 2 }, "it is asked again after a failed save")
+
+	err := s.Sleep(t.Context(), id, "by hand")
+	require.ErrorIs(t, err, sessions.ErrNotSaved)
+	assert.ErrorContains(t, err, "remote refused")
+	require.ErrorIs(t, s.Delete(t.Context(), id), sessions.ErrNotSaved)
+	assert.Equal(t, sessions.StatusActive, b.record(id).Status)
+	now, ok := s.Route(id)
+	require.True(t, ok)
+	assert.Same(t, route, now)
+	assert.True(t, c.running())
+}
+
+func TestSleepByHand(t *testing.T) {
+	b := newBench(t)
+	s, r := b.edge()
+	id := b.sleeping(s, "amelia")
+	require.NoError(t, s.Sleep(t.Context(), id, "x"), "one that sleeps already")
+	require.ErrorIs(t, s.Sleep(t.Context(), "nobody", "x"), sessions.ErrNotFound)
+
+	b.awake(s, id)
+	require.NoError(t, s.Sleep(t.Context(), id, "lunch"))
+	assert.Equal(t, []int64{0}, b.only().questions(), "whatever the activity")
+	assert.Equal(t, sessions.StatusInactive, b.record(id).Status)
+
+	r.set(func(r *runner) { r.script.gate = make(chan struct{}) })
+	_, err := s.Wake(t.Context(), id)
+	require.NoError(t, err)
+	require.NoError(t, s.Sleep(t.Context(), id, "changed my mind"), "while it is being woken")
+	assert.Equal(t, sessions.StatusInactive, b.record(id).Status)
+	for _, c := range b.machine.all() {
+		assert.False(t, c.running())
+	}
+	v := b.wait(s, id)
+	assert.Equal(t, sessions.StatusInactive, v.Record.Status, "nobody waits for what will not come")
+}
+
+func TestVisitDuringDrainWakesNext(t *testing.T) {
+	b := newBench(t)
+	s, r := b.edge()
+	saving := make(chan struct{})
+	r.set(func(r *runner) { r.script.saving = saving })
+	id := b.sleeping(s, "bramble")
+	b.awake(s, id)
+	r.set(func(r *runner) { r.script = script{} })
+	slept := make(chan error, 1)
+	go func() { slept <- s.Sleep(t.Context(), id, "by hand") }()
+	b.becomes(id, sessions.StatusDraining)
+	b.eventually(func() bool { _, ok := s.Route(id); return !ok }, "no requests reach a draining container")
+
+	v, err := s.Wake(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, sessions.StatusDraining, v.Record.Status)
+	waited := make(chan sessions.View, 1)
+	go func() { waited <- b.wait(s, id) }()
+	assert.Len(t, b.machine.started(), 1, "not before the old one has stopped")
+	close(saving)
+	require.NoError(t, <-slept)
+	assert.Equal(t, sessions.StatusActive, (<-waited).Record.Status)
+	assert.Len(t, b.machine.started(), 2)
+	assert.Equal(t, 1, b.machine.mostAtOnce(id))
+}
+
+func TestDeleteFromEveryState(t *testing.T) {
+	for _, status := range states {
+		t.Run(string(status), func(t *testing.T) {
+			b := newBench(t)
+			s, r := b.edge()
+			id := b.sleeping(s, "amelia")
+			w := s.Watch(id)
+			defer w.Close()
+			saving := make(chan struct{})
+			switch status {
+			case sessions.StatusInitializing:
+				r.set(func(r *runner) { r.script.gate = make(chan struct{}) })
+				_, err := s.Wake(t.Context(), id)
+				require.NoError(t, err)
+			case sessions.StatusActive:
+				b.awake(s, id)
+			case sessions.StatusDraining:
+				r.set(func(r *runner) { r.script.saving = saving })
+				b.awake(s, id)
+				go s.Sleep(t.Context(), id, "by hand") //nolint:errcheck // the delete tells
+				b.becomes(id, sessions.StatusDraining)
+			case sessions.StatusFailed:
+				r.set(func(r *runner) { r.err = errors.New("no") })
+				_, err := s.Wake(t.Context(), id)
+				require.NoError(t, err)
+				b.wait(s, id)
+			}
+			close(saving)
+			require.NoError(t, s.Delete(t.Context(), id))
+			_, err := b.registry.Get(t.Context(), id)
+			require.ErrorIs(t, err, sessions.ErrNotFound)
+			for _, c := range b.machine.all() {
+				assert.False(t, c.running())
+			}
+			running, err := s.Running(t.Context(), "amelia")
+			require.NoError(t, err)
+			assert.Empty(t, running)
+			assert.Empty(t, w.View().Record.Status, "who watches sees it gone")
+			_, err = s.Lookup(t.Context(), id)
+			require.ErrorIs(t, err, sessions.ErrNotFound)
+			require.ErrorIs(t, s.Delete(t.Context(), id), sessions.ErrNotFound)
+		})
+	}
+}
+
+func TestLostContainer(t *testing.T) {
+	b := newBench(t)
+	s, _ := b.edge()
+	id := b.sleeping(s, "bramble")
+	route := b.awake(s, id)
+	b.only().kill()
+	s.Lost(route, errors.New("connection refused"))
+	s.Lost(route, errors.New("connection refused"))
+	_, ok := s.Route(id)
+	assert.False(t, ok, "at once")
+	b.becomes(id, sessions.StatusInactive)
+	assert.False(t, b.record(id).HoldsSlot())
+	assert.Len(t, b.machine.started(), 1, "nobody waits, so nothing is woken")
+
+	again := b.awake(s, id)
+	assert.Equal(t, int64(2), again.Epoch)
+	s.Lost(route, errors.New("late news of the old one"))
+	now, ok := s.Route(id)
+	require.True(t, ok)
+	assert.Same(t, again, now)
+}
+
+func TestLostContainerIsWokenForWhoWaits(t *testing.T) {
+	for name, visit := range map[string]func(b *bench, s *sessions.Service, id string){
+		"a watch": func(*bench, *sessions.Service, string) {},
+		"a document wakes": func(b *bench, s *sessions.Service, id string) {
+			_, err := s.Wake(b.t.Context(), id)
+			require.NoError(b.t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			s, _ := b.edge()
+			id := b.sleeping(s, "bramble")
+			route := b.awake(s, id)
+			if name == "a watch" {
+				w := s.Watch(id)
+				defer w.Close()
+			}
+			b.only().kill()
+			s.Lost(route, errors.New("connection reset"))
+			visit(b, s, id)
+			b.eventually(func() bool { r, ok := s.Route(id); return ok && r.Epoch == 2 }, "it comes back in a new epoch")
+			assert.Len(t, b.machine.started(), 2)
+		})
+	}
+}
+
+func TestContainerThatAnswersAfterAllKeepsItsRoute(t *testing.T) {
+	b := newBench(t)
+	s, r := b.edge()
+	id := b.sleeping(s, "bramble")
+	route := b.awake(s, id)
+	// Neither registry nor runner is needed to see that it is there.
+	b.registry.down.Store(true)
+	r.set(func(r *runner) { r.down = true })
+	s.Lost(route, errors.New("timeout"))
+	b.eventually(func() bool { _, ok := s.Route(id); return ok }, "it gets its route back")
+	now, _ := s.Route(id)
+	assert.Same(t, route, now)
+	b.registry.down.Store(false)
+	assert.Equal(t, sessions.StatusActive, b.record(id).Status)
+}
+
+func TestKnownRouteNeedsNoRegistry(t *testing.T) {
+	b := newBench(t)
+	s, _ := b.edge()
+	id, other := b.sleeping(s, "amelia"), b.sleeping(s, "amelia")
+	route := b.awake(s, id)
+	b.registry.down.Store(true)
+	before := b.registry.calls.Load()
+	now, ok := s.Route(id)
+	require.True(t, ok)
+	assert.Same(t, route, now)
+	v, err := s.Lookup(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, sessions.StatusActive, v.Record.Status)
+	v, err = s.Wake(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, sessions.StatusActive, v.Record.Status)
+	assert.Equal(t, before, b.registry.calls.Load())
+	_, err = s.Lookup(t.Context(), other)
+	require.ErrorIs(t, err, sessions.ErrUnavailable)
+}
+
+func TestTunablesTakeEffectAtOnce(t *testing.T) {
+	b := newBench(t)
+	s, _ := b.edge() // the client's own timeout: half an hour
+	id := b.sleeping(s, "amelia")
+	b.awake(s, id)
+	b.only().setIdle(time.Minute)
+	s.SetTunables(sessions.Tunables{IdleTimeout: time.Second, PublicOrigin: sessions.PublicOrigin{Scheme: "https", Port: 8443}})
+	b.becomes(id, sessions.StatusInactive)
+	assert.Equal(t, []int64{1000}, b.only().questions())
+
+	s.SetTunables(sessions.Tunables{
+		PublicOrigin: sessions.PublicOrigin{Scheme: "https", Port: 8443},
+		EditHosts:    func(id string) []string { return []string{id + "-edit.example.com"} },
+	})
+	b.awake(s, id)
+	assert.Equal(t, "https://edit.amelia.localhost:8443/session/"+id, b.record(id).PreviewURL)
+	assert.Equal(t, []string{"amelia-edit.example.com"}, b.machine.all()[1].claimed().EditHosts)
+}
+
+func TestClientsTimeoutAndSizeAreReadAnew(t *testing.T) {
+	b := newBench(t)
+	s, _ := b.edge()
+	id := b.sleeping(s, "amelia")
+	b.put("amelia", 2, func(c *configstore.Client) {
+		c.Settings.IdleTimeoutMinutes, c.Settings.ContainerSize = 1, configstore.SizeLarge
+	})
+	b.awake(s, id)
+	assert.Equal(t, "large", b.only().req.Size)
+	assert.Equal(t, int64(120), b.only().claimed().AbandonAfterSeconds)
+	assert.WithinDuration(t, time.Now().Add(time.Minute), b.record(id).AskAt, 5*time.Second)
+}

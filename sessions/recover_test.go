@@ -1,0 +1,190 @@
+package sessions_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/webordinary/router/sessions"
+)
+
+// patient makes waiting for a lease longer than any test.
+func patient(o *sessions.Options) { o.Lease = time.Hour }
+
+func TestNextEdgeAdoptsWhatRuns(t *testing.T) {
+	b := newBench(t)
+	old, _ := b.edge(patient)
+	id := b.sleeping(old, "amelia")
+	route := b.awake(old, id)
+	// The old one is left as it is, as if its machine had been cut off.
+	next, _ := b.edge(patient)
+	b.eventually(func() bool { _, ok := next.Route(id); return ok }, "it is found at the start")
+	now, _ := next.Route(id)
+	assert.Equal(t, *route, *now)
+	assert.Len(t, b.machine.started(), 1)
+}
+
+func TestNextEdgeCarriesAWakeThrough(t *testing.T) {
+	b := newBench(t)
+	old, r := b.edge()
+	gate := make(chan struct{})
+	r.set(func(r *runner) { r.script.gate = gate })
+	id := b.sleeping(old, "amelia")
+	_, err := old.Wake(t.Context(), id)
+	require.NoError(t, err)
+	b.eventually(func() bool { return len(b.machine.all()) == 1 && b.only().claimed() != nil }, "claimed")
+	b.close(old)
+	require.Equal(t, sessions.StatusInitializing, b.record(id).Status)
+
+	// What the claim is made of has changed since: the container keeps the first.
+	next, _ := b.edge(func(o *sessions.Options) { o.Exclusive = true; o.Tunables.AllowFile = true })
+	b.eventually(func() bool { l := b.record(id).Lease; return l != nil && l.Beat > 1 }, "taken over")
+	close(gate)
+	b.active(next, id)
+	assert.Len(t, b.machine.started(), 1)
+	assert.Equal(t, int64(1), b.record(id).Epoch)
+}
+
+func TestLeaseOfALivingEdgeIsRespected(t *testing.T) {
+	b := newBench(t)
+	gate := make(chan struct{})
+	first, r := b.edge()
+	r.set(func(r *runner) { r.script.gate = gate })
+	id := b.sleeping(first, "amelia")
+	_, err := first.Wake(t.Context(), id)
+	require.NoError(t, err)
+	holder := b.record(id).Lease.Holder
+
+	second, _ := b.edge()
+	v, err := second.Wake(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, sessions.StatusInitializing, v.Record.Status)
+	require.ErrorIs(t, second.Sleep(t.Context(), id, "x"), sessions.ErrConflict)
+	waited := make(chan sessions.View, 1)
+	go func() { waited <- b.wait(second, id) }()
+	// Long enough for many a lease to pass, were it not renewed.
+	beat := b.record(id).Lease.Beat
+	b.eventually(func() bool { return b.record(id).Lease.Beat > beat+8 }, "renewed")
+	assert.Equal(t, holder, b.record(id).Lease.Holder)
+	close(gate)
+	assert.Equal(t, sessions.StatusActive, (<-waited).Record.Status)
+	_, ok := second.Route(id)
+	assert.True(t, ok)
+	assert.Len(t, b.machine.started(), 1)
+}
+
+func TestExpiredLeaseIsTakenOver(t *testing.T) {
+	b := newBench(t)
+	old, r := b.edge()
+	r.set(func(r *runner) { r.hold = make(chan struct{}) }) // dies before its container is started
+	id := b.sleeping(old, "amelia")
+	_, err := old.Wake(t.Context(), id)
+	require.NoError(t, err)
+	b.close(old)
+	next, _ := b.edge()
+	w := next.Watch(id) // somebody waits
+	defer w.Close()
+	b.eventually(func() bool { _, ok := next.Route(id); return ok }, "woken by the next edge")
+	assert.Equal(t, int64(2), b.record(id).Epoch)
+	assert.Len(t, b.machine.started(), 1)
+}
+
+// With child processes a crash of the edge leaves containers that save and end by
+// themselves, and that the next edge's runner knows nothing of.
+func TestAfterACrashNothingIsWaitedForNeedlessly(t *testing.T) {
+	for name, at := range map[string]sessions.Status{
+		"active": sessions.StatusActive, "initializing": sessions.StatusInitializing, "draining": sessions.StatusDraining,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			r := newRunner(b.machine, false)
+			old := b.service(r, patient)
+			saving := make(chan struct{})
+			r.set(func(r *runner) { r.script.saving = saving })
+			id := b.sleeping(old, "bramble")
+			switch at {
+			case sessions.StatusInitializing:
+				r.set(func(r *runner) { r.script.gate = make(chan struct{}) })
+				_, err := old.Wake(t.Context(), id)
+				require.NoError(t, err)
+				b.eventually(func() bool { return b.record(id).ContainerPort != 0 }, "started")
+			default:
+				b.awake(old, id)
+				if at == sessions.StatusDraining {
+					go old.Sleep(context.Background(), id, "x") //nolint:errcheck // it dies in it
+					b.becomes(id, sessions.StatusDraining)
+				}
+			}
+			// A container that still saves does not answer any more.
+			require.NoError(t, b.only().server.Close())
+			b.close(old)
+			require.Equal(t, at, b.record(id).Status)
+
+			began := time.Now()
+			next := b.service(newRunner(b.machine, false), patient)
+			w := next.Watch(id)
+			defer w.Close()
+			_, err := next.Wake(t.Context(), id)
+			require.NoError(t, err)
+			b.eventually(func() bool { return w.View().Progress.Step == "saving the previous run" }, "it says what it waits for")
+			assert.Len(t, b.machine.started(), 1, "never two")
+			close(saving)
+			route := b.active(next, id)
+			assert.Equal(t, int64(2), route.Epoch)
+			assert.Less(t, time.Since(began), 3*time.Second)
+			assert.Equal(t, 1, b.machine.mostAtOnce(id))
+		})
+	}
+}
+
+func TestSlotsOfADeadEdgeAreFreed(t *testing.T) {
+	b := newBench(t)
+	old := b.service(newRunner(b.machine, false))
+	id := b.sleeping(old, "bramble")
+	b.awake(old, id)
+	b.close(old)
+	b.machine.killAll()
+	next := b.service(newRunner(b.machine, false))
+	b.becomes(id, sessions.StatusInactive)
+	other := b.sleeping(next, "bramble")
+	b.awake(next, other)
+}
+
+func TestOrphansAreStopped(t *testing.T) {
+	b := newBench(t)
+	keeper := b.service(nil)
+	id := b.sleeping(keeper, "amelia")
+	r := newRunner(b.machine, true)
+	for _, req := range []sessions.StartRequest{
+		{SessionID: "nobody", Epoch: 1, TokenHash: "x"},
+		{SessionID: id, Epoch: 0, TokenHash: "y"},
+	} {
+		_, err := r.Start(t.Context(), req)
+		require.NoError(t, err)
+	}
+	next := b.service(r)
+	for _, c := range b.machine.all() {
+		b.eventually(func() bool { return !c.running() }, "stopped")
+		assert.Equal(t, "orphan", c.stopReason())
+	}
+	b.awake(next, id)
+}
+
+func TestFailedLeftBehindIsStopped(t *testing.T) {
+	b := newBench(t)
+	old, r := b.edge()
+	r.set(func(r *runner) { r.script = script{failure: failure("no"), saving: make(chan struct{})} })
+	id := b.sleeping(old, "bramble")
+	_, err := old.Wake(t.Context(), id)
+	require.NoError(t, err)
+	b.becomes(id, sessions.StatusFailed)
+	b.close(old)
+	require.True(t, b.record(id).HoldsSlot())
+	b.only().kill()
+	b.edge()
+	b.eventually(func() bool { return !b.record(id).HoldsSlot() }, "its slot is freed")
+	assert.Equal(t, sessions.StatusFailed, b.record(id).Status)
+	assert.Equal(t, "no", b.record(id).Failure.Cause)
+}
