@@ -140,7 +140,7 @@ func (t *Table) load(bb *baseBuilder, changes []Change) []RowFault {
 		}
 		g, t.contested = &kept, heldContested
 	}
-	t.publish(g)
+	t.current.Store(g)
 	t.checkedAt.Store(now.UnixNano())
 	return append(bb.faults, faults...)
 }
@@ -151,7 +151,7 @@ func (t *Table) Apply(changes []Change) []RowFault {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	g, faults := t.edit(t.current.Load(), changes)
-	t.publish(g)
+	t.current.Store(g)
 	t.checkedAt.Store(time.Now().UnixNano())
 	return faults
 }
@@ -167,7 +167,7 @@ func (t *Table) SetPatterns(patterns []HostPattern) []RowFault {
 	bb := g.builder()
 	next := t.rebuild(slices.Clone(patterns), bb)
 	next.info.LoadedAt, next.info.ChangedAt, next.info.Source = g.info.LoadedAt, time.Now(), g.info.Source
-	t.publish(next)
+	t.current.Store(next)
 	return bb.faults
 }
 
@@ -213,8 +213,6 @@ func (t *Table) rebuild(patterns []HostPattern, bb *baseBuilder) *generation {
 	g.info.Hosts = len(g.base.granted)
 	return g
 }
-
-func (t *Table) publish(g *generation) { t.current.Store(g) }
 
 // entries yields every client of the generation.
 func (g *generation) entries() iter.Seq[Entry] {

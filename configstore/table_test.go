@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -197,73 +196,6 @@ func TestTableBrokenRows(t *testing.T) {
 	requireRoutes(t, table, map[string]string{"edit." + long + ".webordinary.com": long, long + "-edit.webordinary.com": ""})
 }
 
-func TestTableContestedHosts(t *testing.T) {
-	const shop = "shop.example"
-	newTable := func(entries ...Entry) (*Table, []RowFault) {
-		table := NewTable(nil)
-		return table, table.Replace(slices.Values(entries))
-	}
-	contestedBy := func(id string) []RowFault { return []RowFault{contestedFault(id, shop)} }
-
-	t.Run("a row of our tools comes first", func(t *testing.T) {
-		for _, order := range [][]Entry{
-			{testEntry("amelia", 0, shop), testEntry("bramble", 1, shop)},
-			{testEntry("bramble", 1, shop), testEntry("amelia", 0, shop)},
-		} {
-			table, faults := newTable(order...)
-			assert.Equal(t, contestedBy("amelia"), faults)
-			requireRoutes(t, table, map[string]string{shop: "bramble", "edit.amelia.example": "amelia"})
-
-			table, _ = newTable(order[0])
-			assert.Equal(t, contestedBy("amelia"), table.Apply([]Change{change(order[1])}))
-			requireRoutes(t, table, map[string]string{shop: "bramble", "edit.amelia.example": "amelia"})
-		}
-	})
-	t.Run("a host goes to who is left", func(t *testing.T) {
-		table, _ := newTable(testEntry("amelia", 1, shop), testEntry("bramble", 1, shop), testEntry("clover", 1, shop))
-		requireRoutes(t, table, map[string]string{shop: "amelia"})
-		table.Apply([]Change{change(testEntry("amelia", 2))})
-		requireRoutes(t, table, map[string]string{shop: "bramble", "edit.amelia.example": "amelia"})
-		table.Apply([]Change{tombstone("bramble", 2)})
-		requireRoutes(t, table, map[string]string{shop: "clover", "edit.bramble.example": ""})
-		disabled := testEntry("clover", 2, shop)
-		disabled.Disabled = true
-		table.Apply([]Change{change(disabled)})
-		route, _ := table.Lookup(shop)
-		assert.True(t, route.Disabled)
-		table.Apply([]Change{tombstone("clover", 3)})
-		requireRoutes(t, table, map[string]string{shop: ""})
-		assert.Equal(t, 1, table.Info().Hosts)
-	})
-	t.Run("the holder's changes are seen", func(t *testing.T) {
-		table, _ := newTable(testEntry("amelia", 1, shop), testEntry("bramble", 1, shop))
-		changed := testEntry("amelia", 2, shop)
-		changed.Settings.IdleTimeoutMinutes = 99
-		table.Apply([]Change{change(changed)})
-		route, _ := table.Lookup(shop)
-		assert.Equal(t, changed.Settings, route.Settings)
-	})
-	t.Run("a host moves in one poll", func(t *testing.T) {
-		for _, order := range [][]Change{
-			{change(testEntry("amelia", 2)), change(testEntry("bramble", 2, shop))},
-			{change(testEntry("bramble", 2, shop)), change(testEntry("amelia", 2))},
-		} {
-			table, _ := newTable(testEntry("amelia", 1, shop), testEntry("bramble", 1))
-			table.Apply(order)
-			requireRoutes(t, table, map[string]string{shop: "bramble"})
-		}
-	})
-}
-
-func TestTableDuplicateRows(t *testing.T) {
-	table := NewTable(testPatterns(t))
-	table.Replace(slices.Values([]Entry{
-		testEntry("amelia", 1, "old.example"), testEntry("amelia", 3, "new.example"), testEntry("amelia", 2, "old.example"),
-	}))
-	assert.Equal(t, 1, table.Len())
-	requireRoutes(t, table, map[string]string{"old.example": "", "new.example": "amelia", "amelia-edit.webordinary.com": "amelia"})
-}
-
 func TestTableSetPatterns(t *testing.T) {
 	table := NewTable(testPatterns(t)[:1])
 	table.Replace(slices.Values([]Entry{testEntry("amelia", 1), testEntry("bramble", 1, "amelia-edit.webordinary.com")}))
@@ -394,99 +326,4 @@ func TestTableReaders(t *testing.T) {
 	}
 	close(stop)
 	readers.Wait()
-}
-
-// manyEntries yields n clients of the usual shape: own edit host and one alias.
-func manyEntries(n int) func(func(Entry) bool) {
-	return func(yield func(Entry) bool) {
-		for i := range n {
-			id := fmt.Sprintf("client-%06d", i)
-			e := Entry{
-				ClientID: id, Hosts: []string{"edit." + id + "-pottery.com", "preview." + id + ".com"},
-				Settings: testSettings, Version: 1,
-			}
-			if !yield(e) {
-				return
-			}
-		}
-	}
-}
-
-func TestTableMemory(t *testing.T) {
-	const clients, limit = 100_000, 400
-	before := heapBytes()
-	table := NewTable(testPatterns(t))
-	table.Replace(manyEntries(clients))
-	perClient := float64(heapBytes()-before) / clients
-	t.Logf("%.0f bytes a client with an edit host, an alias and two patterns", perClient)
-	assert.Less(t, perClient, float64(limit))
-	requireRoutes(t, table, map[string]string{"client-099999-edit.webordinary.com": "client-099999"})
-}
-
-func heapBytes() int64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
-}
-
-func TestTableLookupAllocations(t *testing.T) {
-	table := NewTable(testPatterns(t))
-	table.Replace(manyEntries(1000))
-	table.Apply([]Change{change(testEntry("amelia", 1))})
-	for _, host := range []string{"edit.client-000007-pottery.com", "edit.amelia.example", "edit.nobody.com", ""} {
-		assert.Zero(t, testing.AllocsPerRun(100, func() {
-			name, _ := LookupHost(host)
-			table.Lookup(name)
-		}), host)
-	}
-	assert.Zero(t, testing.AllocsPerRun(100, func() { table.ByID("client-000007") }))
-}
-
-func BenchmarkTableLookup(b *testing.B) {
-	for _, clients := range []int{10, 100_000} {
-		table := NewTable(testPatterns(b))
-		table.Replace(manyEntries(clients))
-		changed := NewTable(testPatterns(b))
-		changed.Replace(manyEntries(clients))
-		changed.Apply([]Change{change(testEntry("amelia", 1))})
-		for _, bench := range []struct {
-			name, host string
-			table      *Table
-		}{
-			{"hit", "edit.client-000007-pottery.com", table},
-			{"alias", "preview.client-000007.com", table},
-			{"pattern", "client-000007-edit.webordinary.com", table},
-			{"miss", "edit.nobody.webordinary.com", table},
-			{"hit-with-overlay", "edit.client-000007-pottery.com", changed},
-		} {
-			b.Run(fmt.Sprintf("%s/%d", bench.name, clients), func(b *testing.B) {
-				b.ReportAllocs()
-				for b.Loop() {
-					host, _ := LookupHost(bench.host)
-					bench.table.Lookup(host)
-				}
-			})
-		}
-	}
-}
-
-func BenchmarkTableLoad(b *testing.B) {
-	table := NewTable(testPatterns(b))
-	for b.Loop() {
-		table.load(new(baseBuilder), nil) // empty, so that the next load is not found equal
-		table.Replace(manyEntries(100_000))
-	}
-}
-
-func BenchmarkTableApply(b *testing.B) {
-	table := NewTable(testPatterns(b))
-	table.Replace(manyEntries(100_000))
-	version := int64(1)
-	b.ReportAllocs()
-	for b.Loop() {
-		version++
-		table.Apply([]Change{change(testEntry(fmt.Sprintf("c%d", version%5000), version))})
-	}
 }

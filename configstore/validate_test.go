@@ -234,6 +234,12 @@ func TestUnsupported(t *testing.T) {
 		require.Len(t, CheckSupported(c), 1)
 	}
 	assert.Empty(t, CheckSupported(validClient()))
+
+	c := validClient()
+	c.Repository.DeployKey = "arn:aws:secretsmanager:eu-west-1:1:secret:x"
+	assert.Len(t, faultStrings(t, Validate(c, Rules{})), 2, "a reference, and with https")
+	c.Repository.DeployKey = "garbage"
+	assert.Len(t, faultStrings(t, Validate(c, Rules{})), 1, "what is no key at all is not also unsupported")
 }
 
 func TestRepositoryURLs(t *testing.T) {
