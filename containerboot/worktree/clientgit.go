@@ -250,11 +250,16 @@ func (w *Worktree) moveClient(git *os.Root, from clientHead, commit string) erro
 	if err != nil {
 		return err
 	}
+	note := filepath.Join(w.cfg.GitDir, followFile)
+	if err := os.WriteFile(note, []byte(from.ref), 0o644); err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(note) }()
 	// These are git's own locks: whoever works in the workspace holds them or waits.
 	locks := []struct {
 		name string
 		data []byte
-	}{{"index", index}, {from.ref, []byte(commit + "\n")}}
+	}{{from.ref, []byte(commit + "\n")}, {"index", index}}
 	for _, l := range locks {
 		lock := l.name + ".lock"
 		if err := w.writeClientFile(git, lock, l.data); err != nil {
@@ -287,6 +292,33 @@ func (w *Worktree) moveClient(git *os.Root, from clientHead, commit string) erro
 		return err
 	}
 	return git.Rename("index.lock", "index")
+}
+
+// unlockClient ends what a killed process of this package left half-done in the
+// workspace's own .git, and removes its locks, no others.
+func (w *Worktree) unlockClient() error {
+	note := filepath.Join(w.cfg.GitDir, followFile)
+	data, err := os.ReadFile(note)
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return failed("looking for locks", err)
+	}
+	if git, err := w.openClientGit(); err == nil {
+		defer git.Close()
+		// The ref is locked first and moved first: without its lock the index is to follow.
+		if _, err := git.Lstat(string(data) + ".lock"); errors.Is(err, fs.ErrNotExist) {
+			_ = git.Rename("index.lock", "index")
+		}
+		for _, name := range []string{"index", "shallow", string(data)} {
+			_ = git.Remove(name + ".lock") // most were never made
+		}
+	}
+	if err := os.Remove(note); err != nil {
+		return failed("removing locks", err)
+	}
+	return nil
 }
 
 func (w *Worktree) writeClientFile(git *os.Root, name string, data []byte) error {

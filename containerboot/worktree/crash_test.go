@@ -147,6 +147,7 @@ func (r *rig) requireSound() {
 }
 
 func TestKilledWhileCloning(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	outcomes := map[bool]int{}
 	for range 20 {
@@ -166,8 +167,10 @@ func TestKilledWhileCloning(t *testing.T) {
 }
 
 func TestKilledWhileSaving(t *testing.T) {
+	t.Parallel()
 	for name, broken := range map[string]bool{"to the remote": false, "to a bundle": true} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t)
 			r.prepared()
 			if broken {
@@ -223,6 +226,7 @@ func requireNotOlder(t *testing.T, saved, found string) {
 }
 
 func TestKilledWhileFollowingTheRemote(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.prepared()
 	// Pages enough that a kill can come between two of them.
@@ -254,6 +258,7 @@ func TestKilledWhileFollowingTheRemote(t *testing.T) {
 }
 
 func TestUnreadableFileDoesNotStopTheOthers(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.prepared()
 	r.write("secret.txt", "nobody may read this")

@@ -26,7 +26,7 @@ func (e *Error) Error() string {
 	if e.Detail == "" {
 		return e.Cause
 	}
-	return e.Cause + ": " + e.Detail
+	return strings.TrimSuffix(e.Cause, ".") + ": " + e.Detail
 }
 
 // Unwrap returns what lies behind, such as context.DeadlineExceeded. May be nil.
@@ -38,7 +38,8 @@ const diskFull = "The disk is full."
 // detailLimit bounds Error.Detail, in bytes.
 const detailLimit = 4 << 10
 
-var diskFullPattern = regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`)
+// Git gives no reason where it cannot write a file that it was able to create.
+var diskFullPattern = regexp.MustCompile(`(?i)no space left on device|disk quota exceeded|unable to write file`)
 
 // fault is a kind of failure at the remote: what stderr says, and what we say then.
 type fault struct {

@@ -21,6 +21,9 @@ const (
 	dirtFile = "webordinary-dirt.json"
 	// forwardFile holds the commits of a fast-forward that is under way.
 	forwardFile = "webordinary-forward.json"
+	// followFile names the ref whose lock, beside the index's, this package holds in
+	// the workspace's own .git.
+	followFile = "webordinary-follow"
 )
 
 // newSuffix marks what is being made; what is found of it later was left by a crash.

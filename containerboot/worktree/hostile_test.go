@@ -143,6 +143,7 @@ func TestObjectsMissingInTheWorkspaceAreNotFetched(t *testing.T) {
 }
 
 func TestCommitsOfTheWorkspaceAreSaved(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		prepare func(t *testing.T, dir string)
 		subject string // expected in the history; empty: one commit of the session
@@ -166,6 +167,7 @@ func TestCommitsOfTheWorkspaceAreSaved(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t)
 			w := r.prepared()
 			tt.prepare(t, r.cfg.Dir)
@@ -196,6 +198,7 @@ func TestCommitsOfTheWorkspaceAreSaved(t *testing.T) {
 }
 
 func TestForgedCommitsAreNotTaken(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	w := r.prepared()
 	blob := git(t, r.cfg.Dir, "rev-parse", "HEAD:HISTORY")
@@ -222,6 +225,7 @@ func TestForgedCommitsAreNotTaken(t *testing.T) {
 }
 
 func TestOddGitFoldersDoNotKeepFilesFromBeingSaved(t *testing.T) {
+	t.Parallel()
 	outside := t.TempDir()
 	tests := map[string]func(t *testing.T, dir string){
 		"missing": func(t *testing.T, dir string) { require.NoError(t, os.RemoveAll(dir)) },
@@ -250,6 +254,7 @@ func TestOddGitFoldersDoNotKeepFilesFromBeingSaved(t *testing.T) {
 	}
 	for name, spoil := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t)
 			w := r.prepared()
 			spoil(t, filepath.Join(r.cfg.Dir, ".git"))
@@ -276,6 +281,7 @@ func replace(t *testing.T, path, content string) {
 }
 
 func TestRepositoriesInsideTheWorkspaceAreSavedAsFiles(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	w := r.prepared()
 	for _, dir := range []string{"unborn", "committed/deep"} {
@@ -304,6 +310,7 @@ func TestRepositoriesInsideTheWorkspaceAreSavedAsFiles(t *testing.T) {
 }
 
 func TestAFileThatGitRefusesDoesNotStopTheOthers(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	w := r.prepared()
 	r.write("git~1", "git takes this for .git on some systems")
@@ -317,6 +324,7 @@ func TestAFileThatGitRefusesDoesNotStopTheOthers(t *testing.T) {
 }
 
 func TestSubmodulesAreLeftAlone(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	commit := git(t, r.remote, "rev-parse", "main")
 	index := "GIT_INDEX_FILE=" + filepath.Join(t.TempDir(), "index")

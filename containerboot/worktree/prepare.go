@@ -52,6 +52,9 @@ func (w *Worktree) Prepare(ctx context.Context) (Prepared, error) {
 
 // wake puts right what happened to a whole session since it was last used.
 func (w *Worktree) wake(ctx context.Context) (restored string, err error) {
+	if err := w.unlockClient(); err != nil {
+		return "", err
+	}
 	lost, err := empty(w.cfg.Dir)
 	if err != nil {
 		return "", failed("looking at the workspace", err)

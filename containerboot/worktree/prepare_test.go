@@ -48,6 +48,7 @@ func TestPrepareClonesOnceAndWakesWithoutGit(t *testing.T) {
 }
 
 func TestPrepareTakesTheEditBranchIfTheRemoteHasIt(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	tip := r.commitElsewhere(editBranch, "note.txt", "from the edit branch")
 	r.commitElsewhere("other/"+editBranch, "note.txt", "of another branch with the same end")
@@ -58,6 +59,7 @@ func TestPrepareTakesTheEditBranchIfTheRemoteHasIt(t *testing.T) {
 }
 
 func TestPrepareMakesALostWorkspaceAgain(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	w := r.prepared()
 	r.write("src/pages/new.astro", "new")
@@ -74,6 +76,7 @@ func TestPrepareMakesALostWorkspaceAgain(t *testing.T) {
 }
 
 func TestPrepareNeverDeletesAnUnknownWorkspace(t *testing.T) {
+	t.Parallel()
 	kept := func(r *rig) []string {
 		found, err := filepath.Glob(r.cfg.Dir + ".kept-*")
 		require.NoError(t, err)
@@ -107,6 +110,7 @@ func TestPrepareNeverDeletesAnUnknownWorkspace(t *testing.T) {
 }
 
 func TestPrepareRefusesAnotherSessionsGitDir(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.prepared()
 	r.cfg.ClientID = "bramble"
@@ -116,6 +120,7 @@ func TestPrepareRefusesAnotherSessionsGitDir(t *testing.T) {
 }
 
 func TestPrepareLeavesNothingBehindWhenItFails(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.cfg.Branch = "nonesuch"
 	_, err := r.open().Prepare(t.Context())

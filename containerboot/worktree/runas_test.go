@@ -15,6 +15,7 @@ import (
 // TestWorkspaceBelongsToItsUser gives the workspace to another user where it may, else to
 // this one, and uses it as that user.
 func TestWorkspaceBelongsToItsUser(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	user := &syscall.Credential{Uid: uint32(os.Getuid()), Gid: uint32(os.Getgid())}
 	if user.Uid == 0 {

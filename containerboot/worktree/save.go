@@ -46,6 +46,9 @@ func (w *Worktree) Save(ctx context.Context, message string) (bootapi.SaveResult
 	if lost, err := empty(w.cfg.Dir); err != nil || lost {
 		return bootapi.SaveResult{}, &Error{Cause: "The workspace is gone, so there was nothing to save.", err: err}
 	}
+	if err := w.unlockClient(); err != nil {
+		return bootapi.SaveResult{}, err
+	}
 	if err := w.finishForward(ctx); err != nil {
 		return bootapi.SaveResult{}, err
 	}

@@ -14,6 +14,7 @@ import (
 )
 
 func TestSavePushesOneCommit(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	w := r.prepared()
 	base := git(t, r.remote, "rev-parse", "main")
@@ -74,6 +75,7 @@ func TestSavePushesOneCommit(t *testing.T) {
 }
 
 func TestSaveTakesALostWorkspaceForNoDeletion(t *testing.T) {
+	t.Parallel()
 	for name, remake := range map[string]bool{"gone": false, "empty": true} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
@@ -91,6 +93,7 @@ func TestSaveTakesALostWorkspaceForNoDeletion(t *testing.T) {
 }
 
 func TestSaveMessage(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	w := r.prepared()
 	subject := func() string { return git(t, r.remote, "log", "-1", "--format=%s", editBranch) }
@@ -115,6 +118,7 @@ func TestSaveMessage(t *testing.T) {
 }
 
 func TestSaveKeepsABundleAndRestoresIt(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	w := r.prepared()
 	mend := r.breakRemote()
@@ -150,6 +154,7 @@ func TestSaveKeepsABundleAndRestoresIt(t *testing.T) {
 }
 
 func TestSaveNeverForces(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	w := r.prepared()
 	theirs := r.commitElsewhere(editBranch, "theirs.txt", "theirs")
@@ -170,6 +175,7 @@ func TestSaveNeverForces(t *testing.T) {
 }
 
 func TestBundleThatTheRemoteHasByNow(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	w := r.prepared()
 	mend := r.breakRemote()
@@ -193,6 +199,7 @@ func TestBundleThatTheRemoteHasByNow(t *testing.T) {
 }
 
 func TestBundleOutlivesARewrittenRemote(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	w := r.prepared()
 	mend := r.breakRemote()
@@ -214,6 +221,7 @@ func TestBundleOutlivesARewrittenRemote(t *testing.T) {
 }
 
 func TestUnreadableBundleIsKeptAside(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	write(t, filepath.Dir(r.bundle()), filepath.Base(r.bundle()), "# v2 git bundle\nrubbish")
 	p, err := r.open().Prepare(t.Context())
@@ -225,6 +233,7 @@ func TestUnreadableBundleIsKeptAside(t *testing.T) {
 }
 
 func TestWholeWorkspaceTakesANewerBundle(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.prepared()
 	home := r.cfg
@@ -246,6 +255,7 @@ func TestWholeWorkspaceTakesANewerBundle(t *testing.T) {
 }
 
 func TestSaveNeverReplacesWorkInABundle(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	here := r.prepared()
 	home := r.cfg
@@ -269,6 +279,7 @@ func TestSaveNeverReplacesWorkInABundle(t *testing.T) {
 }
 
 func TestSaveLeavesOutWhatTheBuildChanged(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	w := r.prepared()
 	before, err := w.ContentKey(t.Context())
@@ -334,6 +345,7 @@ func TestContentKey(t *testing.T) {
 }
 
 func TestSavesRaceWithWrites(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	w := r.prepared()
 	stop := make(chan struct{})

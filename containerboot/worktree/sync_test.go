@@ -10,6 +10,7 @@ import (
 )
 
 func TestSyncRemote(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		branch  string // where a newer commit appears; empty: nowhere
 		local   func(t *testing.T, r *rig)
@@ -30,6 +31,7 @@ func TestSyncRemote(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t)
 			w := r.prepared()
 			tip := ""
@@ -63,6 +65,7 @@ func TestSyncRemote(t *testing.T) {
 }
 
 func TestSyncRemoteOfAnUnreachableRemote(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	w := r.prepared()
 	defer r.breakRemote()()
