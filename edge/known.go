@@ -85,5 +85,5 @@ func (k Known) holdTimeout(t Traits) time.Duration {
 // exactly like one that does not exist.
 func (k Known) visible() bool {
 	return k.Session.ID != "" && k.ClientID != "" && k.Session.ClientID == k.ClientID &&
-		(!k.Session.Guessable || k.ThreadLinks || k.Manage)
+		(!k.Session.Guessable || k.ThreadLinks)
 }

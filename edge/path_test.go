@@ -123,6 +123,18 @@ func TestParsePathSurvivesRewrites(t *testing.T) {
 	assert.Equal(t, Target{}, ParsePath(&url.URL{Path: "session/abc"}))
 }
 
+func TestOwnPaths(t *testing.T) {
+	for _, id := range []string{"abc", "c#u@example.com#t", "a b", "100%", "ä"} {
+		for place, path := range map[Place]string{
+			PlaceEvents: EventsPath(id), PlaceWake: WakePath(id), PlaceSleep: SleepPath(id), PlaceSessionRoot: SessionPath(id),
+		} {
+			got := ParsePath(target(t, path))
+			assert.Equal(t, place, got.Place, path)
+			assert.Equal(t, id, got.SessionID, path)
+		}
+	}
+}
+
 func TestSessionPath(t *testing.T) {
 	assert.Equal(t, "/session/abc", SessionPath("abc"))
 	assert.Equal(t, "/session/c%23u%3Fa%2F", SessionPath("c#u?a/"))
