@@ -155,10 +155,10 @@ func TestDataFolderIsOneProcess(t *testing.T) {
 
 	r := newRunner(t, dataDir) // to load a configuration is no conflict
 	_, err := r.Start(t.Context(), request("plain", 2))
-	require.ErrorContains(t, err, "another process")
+	require.ErrorContains(t, err, "another runner")
 	_, err = r.List(t.Context())
-	require.ErrorContains(t, err, "another process")
-	require.ErrorContains(t, r.Stop(t.Context(), theirs.ref(), "x"), "another process")
+	require.ErrorContains(t, err, "another runner")
+	require.ErrorContains(t, r.Stop(t.Context(), theirs.ref(), "x"), "another runner")
 	assert.True(t, theirs.alive())
 
 	kill(edge)

@@ -161,7 +161,7 @@ func (r *Runner) own() error {
 	}
 	lock, err := tryLock(filepath.Join(r.dataDir, "runner.lock"))
 	if errors.Is(err, errLocked) {
-		return fmt.Errorf("another process runs the sessions in %s: %w", r.dataDir, sessions.ErrRunnerUnavailable)
+		return fmt.Errorf("another runner, of this or of another process, uses %s: %w", r.dataDir, sessions.ErrRunnerUnavailable)
 	}
 	if err != nil {
 		return fmt.Errorf("process runner: %w", err)
