@@ -53,6 +53,9 @@ func (h *Router) answer(w http.ResponseWriter, req *request, next caddyhttp.Hand
 // act does what the decision asks for before it is answered. A client found at its
 // limit, or a session gone meanwhile, changes the decision.
 func (h *Router) act(req *request) error {
+	if req.live == nil {
+		return nil // before the app has started everything is unavailable
+	}
 	d, service, ctx := &req.decision, req.live.service, req.r.Context()
 	var err error
 	switch {
@@ -89,9 +92,6 @@ func (h *Router) act(req *request) error {
 
 // answerError answers where a store or the runner failed us.
 func (h *Router) answerError(w http.ResponseWriter, req *request, err error) error {
-	if req.r.Context().Err() != nil {
-		return nil // nobody is there to tell
-	}
 	h.logger.Error("answering failed",
 		zap.Stringer("action", req.decision.Action),
 		zap.String("client", req.client.ClientID),
