@@ -247,7 +247,9 @@ func (x *session) probe(ctx context.Context) error {
 		return fmt.Errorf("probing the site: %w", err)
 	}
 	r.URL.Path = x.prefix + r.URL.Path
-	r.Header.Set("Accept", "text/html")
+	if x.claim.Site.HealthPath == "" {
+		r.Header.Set("Accept", "text/html") // as for a page; a health check asks for no page
+	}
 	r.Header.Set(bootapi.HeaderActivity, bootapi.ActivityNone)
 	answer := &probeAnswer{header: http.Header{}}
 	x.pages.ServeHTTP(answer, r)
@@ -289,9 +291,9 @@ func (a *probeAnswer) Write(p []byte) (int, error) {
 // failed publishes why a boot or a rebuild failed, with the details in the log.
 func (x *session) failed(message string, err error) {
 	f := failureOf(err, x.board.Phase())
-	x.board.Fail(f)
 	x.log.Error(message, zap.String("phase", string(f.Phase)), zap.String("cause", f.Cause),
 		zap.String("detail", f.Detail), zap.Bool("retryable", f.Retryable))
+	x.board.Fail(f)
 }
 
 // failureOf says an error in words for an editor and an operator.

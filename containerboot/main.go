@@ -32,6 +32,10 @@ const (
 // Main runs containerboot and returns its exit status. It takes the arguments
 // without the program's name, and the environment in the form of os.Environ.
 func Main(args, environ []string, stdout, stderr io.Writer) int {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	stopOnSignal(cancel)
+
 	switch {
 	case len(args) == 1 && (args[0] == "--help" || args[0] == "-h"):
 		fmt.Fprint(stdout, manual())
@@ -65,9 +69,6 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 		log.Error("listening failed", zap.String("address", settings.listen), zap.Error(err))
 		return exitListen
 	}
-	ctx, cancel := context.WithCancelCause(context.Background())
-	defer cancel(nil)
-	go stopOnSignal(cancel)
 	if files.parent != nil {
 		go stopAtEnd(files.parent, cancel)
 	}
@@ -113,8 +114,10 @@ var (
 func stopOnSignal(cancel context.CancelCauseFunc) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	<-signals
-	cancel(errSignal)
+	go func() {
+		<-signals
+		cancel(errSignal)
+	}()
 }
 
 // stopAtEnd ends everything when the other end of a pipe is closed.

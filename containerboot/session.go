@@ -173,6 +173,9 @@ func (x *session) save(ctx context.Context, message string) (bootapi.SaveResult,
 		return result, fmt.Errorf("saving the work: %w", err)
 	}
 	x.board.Saved(result)
+	if result.Commit != "" {
+		x.board.Content(result.Commit, x.claim.EditBranch)
+	}
 	x.log.Info("work saved", zap.String("where", result.Where), zap.String("commit", result.Commit),
 		zap.String("remote_error", result.Error), zap.Duration("took", time.Since(start)))
 	return result, nil

@@ -1,0 +1,76 @@
+package containerboot_test
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/webordinary/router/containerboot/bootapi"
+)
+
+func TestManual(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command(binary, "--help").Output()
+	require.NoError(t, err)
+	for _, name := range []string{
+		bootapi.EnvSessionID, bootapi.EnvTokenHash, bootapi.EnvPort, bootapi.EnvListen, bootapi.EnvListenFD, bootapi.EnvWorkspace,
+		bootapi.EnvCache, bootapi.EnvAPIUpstream, bootapi.EnvParentFD, bootapi.EnvLockFD, bootapi.EnvClientID, bootapi.EnvClientConfig,
+		bootapi.PathProof, bootapi.PathClaim, bootapi.PathQuiesce, bootapi.PathHealth, bootapi.PathStatus, bootapi.PathEvents,
+		bootapi.PathSave, bootapi.PathRebuild, "CLIENT_CONFIG_TABLE", "Exit status",
+	} {
+		assert.Contains(t, string(out), name)
+	}
+	assert.NotContains(t, string(out), "package containerboot")
+	out, err = exec.Command(binary, "--version").Output()
+	require.NoError(t, err)
+	assert.Contains(t, string(out), "containerboot ")
+}
+
+func TestSettingsAreCheckedAllAtOnce(t *testing.T) {
+	t.Parallel()
+	run := func(env ...string) (int, string) {
+		cmd := exec.Command(binary)
+		cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
+		out, err := cmd.CombinedOutput()
+		require.Error(t, err)
+		return cmd.ProcessState.ExitCode(), string(out)
+	}
+	hash := "WEBORDINARY_TOKEN_HASH=" + bootapi.HashToken("x")
+	config := `CLIENT_CONFIG={"clientId":"amelia","domains":{"production":"amelia.example","edit":"edit.amelia.example"},"repository":{"url":"https://git.example/a.git","branch":"main"},"settings":{"containerSize":"small","idleTimeoutMinutes":10,"maxConcurrentSessions":2}`
+	cases := map[string]struct {
+		env  []string
+		want []string
+	}{
+		"nothing": {nil, []string{"CLIENT_ID: must be set", "CLIENT_CONFIG: must be set"}},
+		"everything wrong": {
+			[]string{"WEBORDINARY_TOKEN_HASH=abc", "PORT=99999", "LISTEN_ADDRESS=example.com:80", "WORKSPACE_PATH=relative", "CACHE_PATH=../x",
+				"API_UPSTREAM=ftp://x", "WEBORDINARY_PARENT_FD=2", "WEBORDINARY_LOCK_FD=x", "CLIENT_ID=a", "CLIENT_CONFIG={}", "CLIENT_CONFIG_TABLE=t"},
+			[]string{"WEBORDINARY_TOKEN_HASH: must be", "PORT: must be", "LISTEN_ADDRESS: must be", "WORKSPACE_PATH: must be", "CACHE_PATH: must be",
+				"API_UPSTREAM: ", "WEBORDINARY_PARENT_FD: must be", "WEBORDINARY_LOCK_FD: must be", "CLIENT_ID: conflicts", "CLIENT_CONFIG: conflicts",
+				"CLIENT_CONFIG_TABLE: is not supported yet"},
+		},
+		"a port with a sign":    {[]string{hash, "PORT=+80"}, []string{"PORT: must be"}},
+		"the root as workspace": {[]string{hash, "WORKSPACE_PATH=/"}, []string{"WORKSPACE_PATH: must not be the root"}},
+		"a file that is closed": {[]string{hash, "WEBORDINARY_LISTEN_FD=99"}, []string{"WEBORDINARY_LISTEN_FD: 99 is no open file"}},
+		"a config of another":   {[]string{"CLIENT_ID=bramble", config + "}"}, []string{`CLIENT_CONFIG: is for client "amelia", not for "bramble"`}},
+		"a config with a typo":  {[]string{"CLIENT_ID=amelia", config + `,"build":{"comand":"x"}}`}, []string{"build.comand"}},
+		"a mode of the future":  {[]string{"CLIENT_ID=amelia", config + `,"build":{"mode":"server"}}`}, []string{"build.mode"}},
+		"a disabled client":     {[]string{"CLIENT_ID=amelia", config + `,"disabled":true}`}, []string{"the client is disabled"}},
+		"a key that is elsewhere": {[]string{"CLIENT_ID=amelia", strings.Replace(config, `"branch"`, `"deployKey":"env:KEY","branch"`, 1) + "}"},
+			[]string{"deployKey"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code, out := run(tc.env...)
+			assert.Equal(t, 2, code)
+			for _, want := range tc.want {
+				assert.Contains(t, out, want)
+			}
+		})
+	}
+}
