@@ -34,6 +34,7 @@ type wish int
 
 const (
 	wishNothing wish = iota
+	wishAsk          // ask the container whether it is idle
 	wishSettle       // find out what became of the container
 	wishWake         // wake, unless the back-off forbids it
 	wishWakeNow      // wake
@@ -47,7 +48,7 @@ type op struct {
 	// begun is closed when a wake has been written, or refused with err.
 	begun chan struct{}
 	err   error
-	idle  bool // there is nothing to do, or it is refused; set before begun is closed
+	idle  bool          // there is nothing to do, or it is refused; set before begun is closed
 	done  chan struct{} // closed at the end
 	// ending: the wake has failed, its container is being stopped. Under live.mu.
 	ending bool
@@ -175,14 +176,13 @@ func (s *Service) end(e *live, o *op) {
 	e.op = nil
 	w := e.wish
 	e.wish = wishNothing
-	if s.ctx.Err() != nil {
-		return
-	}
 	switch w {
 	case wishWake, wishWakeNow:
 		s.beginWake(e, w == wishWakeNow)
 	case wishSettle:
 		s.beginSettle(e)
+	case wishAsk:
+		s.beginAsk(e)
 	case wishNothing:
 		e.notify() // whoever waits sees that nothing more will come
 	}

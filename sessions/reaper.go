@@ -63,7 +63,6 @@ func (s *Service) nextAsk(e *live, timeout, idle time.Duration) time.Duration {
 
 // reapLoop asks sessions whose time has come whether they are idle.
 func (s *Service) reapLoop() {
-	asking := make(chan struct{}, maxAsking)
 	for {
 		every := reapEvery
 		if d := s.tunables.Load().IdleTimeout; d > 0 {
@@ -79,12 +78,19 @@ func (s *Service) reapLoop() {
 				s.log.Warn("reading due sessions", zap.Error(err))
 			}
 			for _, r := range due {
-				s.ask(r.SessionID, asking)
+				s.ask(r.SessionID)
 			}
 		case <-s.askAll:
 			timer.Stop()
-			for _, id := range s.routes.all() {
-				s.ask(id, asking)
+			for _, e := range s.holdAll() {
+				e.mu.Lock()
+				if e.op != nil {
+					e.want(wishAsk)
+				} else if e.routed {
+					s.beginAsk(e)
+				}
+				e.mu.Unlock()
+				s.release(e)
 			}
 		case <-s.ctx.Done():
 			timer.Stop()
@@ -94,25 +100,33 @@ func (s *Service) reapLoop() {
 }
 
 // ask begins to ask a session's container, unless something else is being done to it.
-func (s *Service) ask(id string, asking chan struct{}) {
+func (s *Service) ask(id string) {
 	e := s.hold(id)
 	defer s.release(e)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
-	case e.op != nil || s.ctx.Err() != nil:
+	case e.op != nil:
 	case !e.routed:
 		s.beginSettle(e) // it is asked in the next round
 	default:
-		s.begin(e, opAsk, func(o *op) {
-			select {
-			case asking <- struct{}{}:
-				defer func() { <-asking }()
-				s.askIdle(o, e)
-			case <-o.ctx.Done():
-			}
-		})
+		s.beginAsk(e)
 	}
+}
+
+// beginAsk begins to ask a container. e.mu is held.
+func (s *Service) beginAsk(e *live) {
+	if !e.routed {
+		return
+	}
+	s.begin(e, opAsk, func(o *op) {
+		select {
+		case s.asking <- struct{}{}:
+			defer func() { <-s.asking }()
+			s.askIdle(o, e)
+		case <-o.ctx.Done():
+		}
+	})
 }
 
 // askIdle asks a container whether it has been idle for its client's timeout, and puts

@@ -111,6 +111,7 @@ type Service struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	askAll chan struct{} // asks the reaper to ask every container at once
+	asking chan struct{} // has room for the containers that are asked at once
 
 	routes  *routes
 	unknown *unknownIDs
@@ -150,6 +151,7 @@ func New(o Options) *Service {
 		ctx:          ctx,
 		cancel:       cancel,
 		askAll:       make(chan struct{}, 1),
+		asking:       make(chan struct{}, maxAsking),
 		leases:       leaseWatch{seen: make(map[string]leaseSighting)},
 		routes:       newRoutes(),
 		unknown:      newUnknownIDs(),

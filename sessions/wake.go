@@ -37,7 +37,7 @@ func (s *Service) wake(ctx context.Context, id string, w wish) (View, error) {
 	e := s.hold(id)
 	defer s.release(e)
 	for {
-		v, o, mine := s.joinWake(e, w)
+		v, o, late := s.joinWake(e, w)
 		if o == nil {
 			return v, nil
 		}
@@ -46,12 +46,13 @@ func (s *Service) wake(ctx context.Context, id string, w wish) (View, error) {
 		case <-ctx.Done():
 			return View{}, ctx.Err()
 		}
-		if mine || !o.idle {
+		if !o.idle || (!late && (w == wishWake || o.err != nil)) {
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			return e.view(), o.err
 		}
-		// It came to nothing for those who asked before; things may have changed.
+		// It came to nothing for those who asked before, or did not mean to ignore the
+		// back-off; things may be different now.
 		select {
 		case <-o.done:
 		case <-ctx.Done():
@@ -60,9 +61,9 @@ func (s *Service) wake(ctx context.Context, id string, w wish) (View, error) {
 	}
 }
 
-// joinWake returns the wake that is under way, or begins one (mine). It returns none
-// if there is nothing to wait for.
-func (s *Service) joinWake(e *live, w wish) (v View, o *op, mine bool) {
+// joinWake returns the wake that is under way, or begins one; late if what it comes to
+// was known before. It returns none if there is nothing to wait for.
+func (s *Service) joinWake(e *live, w wish) (v View, o *op, late bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	o = e.op
@@ -70,12 +71,12 @@ func (s *Service) joinWake(e *live, w wish) (v View, o *op, mine bool) {
 	case e.routed:
 		return e.view(), nil, false
 	case o == nil:
-		return View{}, s.beginWake(e, w == wishWakeNow), true
+		return View{}, s.beginWake(e, w == wishWakeNow), false
 	case o.kind != opWake, o.ending && w == wishWakeNow:
 		e.want(w)
 		return e.view(), nil, false
 	default:
-		return View{}, o, false
+		return View{}, o, o.announced()
 	}
 }
 

@@ -51,9 +51,8 @@ func TestWakeGivesTheClaimAndTheRoute(t *testing.T) {
 	assert.Empty(t, stored.Instruction, "given once")
 	assert.WithinDuration(t, time.Now().Add(5*time.Minute), stored.AskAt, time.Minute)
 
-	woken := b.logs.FilterMessage("session woken").All()
-	require.Len(t, woken, 1)
-	fields := woken[0].ContextMap()
+	b.eventually(func() bool { return b.logs.FilterMessage("session woken").Len() == 1 }, "it is logged")
+	fields := b.logs.FilterMessage("session woken").All()[0].ContextMap()
 	for _, name := range []string{"client", "session", "edge", "epoch", "took", "starting", "reused"} {
 		assert.Contains(t, fields, name)
 	}
