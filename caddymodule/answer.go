@@ -92,12 +92,14 @@ func (h *Router) act(req *request) error {
 
 // answerError answers where a store or the runner failed us.
 func (h *Router) answerError(w http.ResponseWriter, req *request, err error) error {
-	h.logger.Error("answering failed",
-		zap.Stringer("action", req.decision.Action),
-		zap.String("client", req.client.ClientID),
-		zap.String("session", req.known.Session.ID),
-		zap.String("request_id", requestID(req.r)),
-		zap.Error(err))
+	if req.r.Context().Err() == nil { // else the visitor left, and there is nothing to look into
+		h.logger.Error("answering failed",
+			zap.Stringer("action", req.decision.Action),
+			zap.String("client", req.client.ClientID),
+			zap.String("session", req.known.Session.ID),
+			zap.String("request_id", requestID(req.r)),
+			zap.Error(err))
+	}
 	req.decision = edge.Decision{Action: edge.Unavailable, Status: http.StatusServiceUnavailable, RetryAfter: retryAfterFault}
 	w.Header().Set("Retry-After", strconv.Itoa(int(retryAfterFault/time.Second)))
 	w.Header().Set("Cache-Control", "no-store")

@@ -325,7 +325,7 @@ func completeClients(cmd *cobra.Command, args []string, _ string) ([]string, cob
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	defer store.Close() //nolint:errcheck // nothing was written
+	defer store.Close()
 	page, err := store.List(cmd.Context(), "", pageSize)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError

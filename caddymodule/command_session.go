@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -73,12 +74,9 @@ func (c *cli) viaEdge(ctx context.Context, method, path string, body, answer any
 	return err
 }
 
+// sessionPath is a session's path in the admin API, or that of a verb below it.
 func sessionPath(id string, verb ...string) string {
-	p := "sessions/" + url.PathEscape(id)
-	for _, v := range verb {
-		p += "/" + v
-	}
-	return p
+	return strings.Join(append([]string{"sessions", url.PathEscape(id)}, verb...), "/")
 }
 
 func runSessionCreate(ctx context.Context, c *cli, args []string) error {
@@ -160,8 +158,13 @@ func (c *cli) printSession(s sessionInfo) error {
 		return c.printJSON(s)
 	}
 	rows := [][]string{
-		{"session", s.SessionID}, {"client", s.ClientID}, {"thread", s.ThreadID}, {"branch", s.EditBranch},
-		{"status", string(s.Status)}, {"preview", s.PreviewURL}, {"last activity", s.LastActivity.Format(time.RFC3339)},
+		{"session", s.SessionID},
+		{"client", s.ClientID},
+		{"thread", s.ThreadID},
+		{"branch", s.EditBranch},
+		{"status", string(s.Status)},
+		{"preview", s.PreviewURL},
+		{"last activity", s.LastActivity.Format(time.RFC3339)},
 	}
 	if s.UserID != "" {
 		rows = append(rows, []string{"user", s.UserID})
@@ -189,6 +192,7 @@ func runSessionWake(ctx context.Context, c *cli, args []string) error {
 				cause = fmt.Sprintf("%s: %s", info.Failure.Phase, info.Failure.Cause)
 			}
 			return fmt.Errorf("waking session %q: %s", args[0], cause)
+		default: // on its way
 		}
 		if info.Progress != nil && info.Progress.Phase != shown {
 			shown = info.Progress.Phase

@@ -20,6 +20,7 @@ type testCLI struct {
 }
 
 func newTestCLI(t *testing.T) *testCLI {
+	t.Helper()
 	dir := t.TempDir()
 	config := filepath.Join(dir, "Caddyfile")
 	require.NoError(t, os.WriteFile(config, []byte(`{
@@ -91,7 +92,7 @@ func TestPutReportsEveryFaultAndWritesNothing(t *testing.T) {
 	for _, want := range []string{
 		"repository.brunch", "settings.idleTimeoutMinutes: must be between 1 and 1440, got 0",
 	} {
-		assert.ErrorContains(t, err, want)
+		require.ErrorContains(t, err, want)
 	}
 	out, _, err := c.run("", "client", "list", "--json")
 	require.NoError(t, err)

@@ -2,9 +2,9 @@ package caddymodule
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 		if err != nil {
 			panic(err)
 		}
-		defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+		defer os.RemoveAll(dir)
 		containerboot = filepath.Join(dir, "containerboot")
 		out, err := exec.Command("go", "build", "-o", containerboot, "../cmd/containerboot").CombinedOutput()
 		if err != nil {
@@ -128,7 +128,9 @@ func (e *testEdge) site() {
 		require.NoError(e.t, os.WriteFile(filepath.Join(work, name), []byte(content), 0o644))
 	}
 	for _, args := range [][]string{
-		{"init", "-q", "-b", "main"}, {"add", "-A"}, {"commit", "-qm", "The site"},
+		{"init", "-q", "-b", "main"},
+		{"add", "-A"},
+		{"commit", "-qm", "The site"},
 		{"clone", "-q", "--bare", ".", filepath.Join(e.data, "acme.git")},
 	} {
 		cmd := exec.Command("git", append([]string{"-c", "user.name=t", "-c", "user.email=t@acme.test"}, args...)...)
@@ -154,9 +156,7 @@ func (e *testEdge) do(method, host, path string, header http.Header) answer {
 	req, err := http.NewRequest(method, fmt.Sprintf("http://127.0.0.1:%d%s", e.port, path), nil)
 	require.NoError(e.t, err)
 	req.Host = host
-	for name, values := range header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, header)
 	client := http.Client{
 		Timeout:       30 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -187,12 +187,4 @@ func freePort(t *testing.T) int {
 	require.NoError(t, err)
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
-}
-
-// jsonOf decodes an answer.
-func jsonOf(t *testing.T, a answer) map[string]any {
-	t.Helper()
-	var v map[string]any
-	require.NoError(t, json.Unmarshal([]byte(a.body), &v), a.body)
-	return v
 }

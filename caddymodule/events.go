@@ -67,7 +67,7 @@ func (h *Router) serveEvents(w http.ResponseWriter, req *request) error {
 			buf.WriteString(": \n\n")
 		case <-req.r.Context().Done():
 			return nil
-		case <-h.stopping.Done():
+		case <-h.stopping:
 			return nil
 		}
 	}
@@ -85,6 +85,7 @@ func progressOf(v sessions.View) bootapi.Status {
 			f := v.Record.Failure.Failure
 			p.Failure = &f
 		}
+	default: // the progress says it
 	}
 	if p.Failure != nil {
 		f := *p.Failure

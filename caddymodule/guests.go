@@ -75,8 +75,9 @@ func unmarshalGuest(d *caddyfile.Dispenser, namespace string) (json.RawMessage, 
 
 // guestNames lists the modules of a namespace for a message.
 func guestNames(namespace string) string {
-	var names []string
-	for _, m := range caddy.GetModules(namespace) {
+	modules := caddy.GetModules(namespace)
+	names := make([]string, 0, len(modules))
+	for _, m := range modules {
 		names = append(names, m.ID.Name())
 	}
 	sort.Strings(names)

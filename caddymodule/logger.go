@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"slices"
+
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -23,7 +25,7 @@ func (currentCore) Enabled(level zapcore.Level) bool { return caddy.Log().Core()
 
 // With implements zapcore.Core.
 func (c currentCore) With(fields []zapcore.Field) zapcore.Core {
-	return currentCore{fields: append(c.fields[:len(c.fields):len(c.fields)], fields...)}
+	return currentCore{fields: append(slices.Clip(c.fields), fields...)}
 }
 
 // Check implements zapcore.Core.
@@ -40,7 +42,7 @@ func (c currentCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.C
 
 // Write implements zapcore.Core. It is not reached: Check adds the current core, not this one.
 func (c currentCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
-	return caddy.Log().Core().Write(e, append(c.fields[:len(c.fields):len(c.fields)], fields...))
+	return caddy.Log().Core().Write(e, append(slices.Clip(c.fields), fields...))
 }
 
 // Sync implements zapcore.Core.

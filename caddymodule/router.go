@@ -57,7 +57,7 @@ type Router struct {
 	proxy    caddyhttp.MiddlewareHandler
 	logger   *zap.Logger
 	agents   edge.Agents
-	stopping context.Context // done when this configuration stops: event streams end
+	stopping <-chan struct{} // closed when this configuration stops: event streams end
 }
 
 // The values of Router.NewSessions.
@@ -107,7 +107,7 @@ func (h *Router) Provision(ctx caddy.Context) error {
 	h.proxy = mod.(caddyhttp.MiddlewareHandler)
 
 	stopping, stop := context.WithCancel(context.Background())
-	h.stopping = stopping
+	h.stopping = stopping.Done()
 	ctx.OnCancel(stop) // also where this configuration never runs
 	events, err := ctx.App("events")
 	if err != nil {
@@ -247,5 +247,5 @@ var (
 	_ caddy.Provisioner           = (*Router)(nil)
 	_ caddy.Validator             = (*Router)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Router)(nil)
-	_ caddyevents.Handler         = (onStopping)(nil)
+	_ caddyevents.Handler         = onStopping(nil)
 )

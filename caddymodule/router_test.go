@@ -73,7 +73,7 @@ func TestPermission(t *testing.T) {
 	assert.NoError(t, p.CertificateAllowed(ctx, "edit.acme.test"))
 	assert.NoError(t, p.CertificateAllowed(ctx, "edit.acme.pattern.test"))
 	for _, name := range []string{"", "edit.nobody.test", "acme.test", "a.edit.acme.test", "127.0.0.1", "*.acme.test", strings.Repeat("a", 300)} {
-		assert.ErrorIs(t, p.CertificateAllowed(ctx, name), caddytls.ErrPermissionDenied, name)
+		require.ErrorIs(t, p.CertificateAllowed(ctx, name), caddytls.ErrPermissionDenied, name)
 	}
 	err := (&Permission{app: &App{state: new(state)}}).CertificateAllowed(ctx, "edit.acme.test")
 	require.Error(t, err)
