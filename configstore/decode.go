@@ -134,8 +134,7 @@ func (d *decoder) wellFormed(data []byte) bool {
 	if err == nil {
 		return true
 	}
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		line, column := position(data, syntax.Offset)
 		d.faults.add("", fmt.Sprintf("invalid JSON at line %d, column %d: %s", line, column, syntax.Error()))
 	} else {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 )
 
@@ -49,9 +50,7 @@ func withUnknown(object []byte, unknown map[string]json.RawMessage) ([]byte, err
 			if err := json.Unmarshal(held, &merged); err != nil {
 				return nil, fmt.Errorf("%s: %w", parent, err)
 			}
-			for name, value := range fields {
-				merged[name] = value
-			}
+			maps.Copy(merged, fields)
 		}
 		encoded, err := marshal(merged)
 		if err != nil {
@@ -97,12 +96,8 @@ func MergeUnknown(c Client, stored map[string]json.RawMessage) Client {
 		return c
 	}
 	merged := make(map[string]json.RawMessage, len(stored)+len(c.Unknown))
-	for path, value := range stored {
-		merged[path] = value
-	}
-	for path, value := range c.Unknown {
-		merged[path] = value
-	}
+	maps.Copy(merged, stored)
+	maps.Copy(merged, c.Unknown)
 	c.Unknown = merged
 	return c
 }

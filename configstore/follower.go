@@ -207,5 +207,5 @@ func (f *follower) succeeded(failures *int) {
 
 // jittered varies a time by a fifth either way.
 func jittered(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
+	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64())) //nolint:gosec // nothing secret depends on it
 }

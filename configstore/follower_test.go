@@ -80,13 +80,15 @@ func (s *faultyStore) Changes(ctx context.Context, since configstore.Position) (
 
 // following is a table that follows a store, on the bubble's clock.
 type following struct {
+	t     *testing.T
 	store *faultyStore
 	table *configstore.Table
 	logs  *observer.ObservedLogs
 }
 
 // follow runs a test with a table that follows a store with one client, amelia.
-func follow(t *testing.T, o configstore.FollowOptions, storeErr error, test func(t *testing.T, f following)) {
+func follow(t *testing.T, o configstore.FollowOptions, storeErr error, test func(f following)) {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "configs.db")
 	synctest.Test(t, func(t *testing.T) {
 		store, err := embedded.Open(path, embedded.Options{KeepChanges: 3})
@@ -94,8 +96,8 @@ func follow(t *testing.T, o configstore.FollowOptions, storeErr error, test func
 		defer func() { require.NoError(t, store.Close()) }()
 		core, logs := observer.New(zapcore.InfoLevel)
 		o.Logger = zap.New(core)
-		f := following{store: &faultyStore{Store: store, path: path, err: storeErr}, table: configstore.NewTable(nil), logs: logs}
-		f.put(t, "amelia")
+		f := following{t: t, store: &faultyStore{Store: store, path: path, err: storeErr}, table: configstore.NewTable(nil), logs: logs}
+		f.put("amelia")
 
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -104,7 +106,7 @@ func follow(t *testing.T, o configstore.FollowOptions, storeErr error, test func
 			configstore.Follow(ctx, f.store, f.table, o)
 		}()
 		synctest.Wait()
-		test(t, f)
+		test(f)
 		cancel()
 		<-done
 	})
@@ -116,7 +118,8 @@ func after(d time.Duration) {
 	synctest.Wait()
 }
 
-func (f following) put(t *testing.T, id string) {
+func (f following) put(id string) {
+	t := f.t
 	t.Helper()
 	_, err := f.store.Put(t.Context(), configstore.Client{
 		ClientID: id,
@@ -127,7 +130,8 @@ func (f following) put(t *testing.T, id string) {
 }
 
 // execute changes the database as other tools would: past the change log.
-func (f following) execute(t *testing.T, statement string) {
+func (f following) execute(statement string) {
+	t := f.t
 	t.Helper()
 	db, err := sql.Open("sqlite", f.store.path)
 	require.NoError(t, err)
@@ -141,10 +145,11 @@ func (f following) routed(id string) bool {
 }
 
 func TestFollow(t *testing.T) {
-	follow(t, configstore.FollowOptions{}, nil, func(t *testing.T, f following) {
+	follow(t, configstore.FollowOptions{}, nil, func(f following) {
+		t := f.t
 		require.True(t, f.table.Loaded())
 		assert.True(t, f.routed("amelia"))
-		f.put(t, "bramble")
+		f.put("bramble")
 		assert.False(t, f.routed("bramble"))
 		after(time.Second)
 		assert.True(t, f.routed("bramble"))
@@ -160,7 +165,8 @@ func TestFollow(t *testing.T) {
 }
 
 func TestFollowStoreUnavailableAtStart(t *testing.T) {
-	follow(t, configstore.FollowOptions{}, configstore.ErrUnavailable, func(t *testing.T, f following) {
+	follow(t, configstore.FollowOptions{}, configstore.ErrUnavailable, func(f following) {
+		t := f.t
 		after(time.Minute)
 		assert.False(t, f.table.Loaded())
 		assert.InDelta(t, 11, f.store.scanCount(), 3, "tries are spaced out to 10 s")
@@ -174,9 +180,10 @@ func TestFollowStoreUnavailableAtStart(t *testing.T) {
 }
 
 func TestFollowStoreUnavailableLater(t *testing.T) {
-	follow(t, configstore.FollowOptions{}, nil, func(t *testing.T, f following) {
+	follow(t, configstore.FollowOptions{}, nil, func(f following) {
+		t := f.t
 		f.store.fail(configstore.ErrUnavailable)
-		f.put(t, "bramble")
+		f.put("bramble")
 		after(time.Hour)
 		assert.True(t, f.table.Loaded())
 		assert.True(t, f.routed("amelia"))
@@ -191,9 +198,10 @@ func TestFollowStoreUnavailableLater(t *testing.T) {
 }
 
 func TestFollowPositionLost(t *testing.T) {
-	follow(t, configstore.FollowOptions{Interval: time.Minute}, nil, func(t *testing.T, f following) {
+	follow(t, configstore.FollowOptions{Interval: time.Minute}, nil, func(f following) {
+		t := f.t
 		for _, id := range []string{"a", "b", "c", "d", "e"} {
-			f.put(t, id)
+			f.put(id)
 		}
 		require.NoError(t, f.store.Delete(t.Context(), "amelia", configstore.AnyVersion))
 		after(time.Minute)
@@ -201,18 +209,19 @@ func TestFollowPositionLost(t *testing.T) {
 		assert.True(t, f.routed("a"))
 		assert.True(t, f.routed("e"))
 		assert.False(t, f.routed("amelia"))
-		f.put(t, "f")
+		f.put("f")
 		after(time.Minute)
 		assert.True(t, f.routed("f"))
 	})
 }
 
 func TestFollowReconciles(t *testing.T) {
-	follow(t, configstore.FollowOptions{}, nil, func(t *testing.T, f following) {
-		f.put(t, "bramble")
+	follow(t, configstore.FollowOptions{}, nil, func(f following) {
+		t := f.t
+		f.put("bramble")
 		after(time.Second)
-		f.execute(t, `UPDATE configstore_clients SET config = json_set(config, '$.disabled', json('true')), version = 0 WHERE id = 'amelia'`)
-		f.execute(t, `DELETE FROM configstore_clients WHERE id = 'bramble'`)
+		f.execute(`UPDATE configstore_clients SET config = json_set(config, '$.disabled', json('true')), version = 0 WHERE id = 'amelia'`)
+		f.execute(`DELETE FROM configstore_clients WHERE id = 'bramble'`)
 		after(7 * time.Minute)
 		assert.True(t, f.routed("bramble"))
 		after(5 * time.Minute)
@@ -225,12 +234,13 @@ func TestFollowReconciles(t *testing.T) {
 }
 
 func TestFollowSlowScan(t *testing.T) {
-	follow(t, configstore.FollowOptions{}, nil, func(t *testing.T, f following) {
+	follow(t, configstore.FollowOptions{}, nil, func(f following) {
+		t := f.t
 		release := make(chan struct{})
 		f.store.holdScans(release)
 		after(13 * time.Minute)
 		require.Equal(t, 2, f.store.scanCount(), "the reconciling scan is under way, and has read already")
-		f.put(t, "bramble")
+		f.put("bramble")
 		after(time.Second)
 		assert.True(t, f.routed("bramble"), "polls go on beside a scan")
 		f.store.holdScans(nil)
@@ -242,7 +252,8 @@ func TestFollowSlowScan(t *testing.T) {
 }
 
 func TestFollowEndsDuringScan(t *testing.T) {
-	follow(t, configstore.FollowOptions{}, nil, func(t *testing.T, f following) {
+	follow(t, configstore.FollowOptions{}, nil, func(f following) {
+		t := f.t
 		f.store.holdScans(make(chan struct{})) // never released
 		after(13 * time.Minute)
 		require.Equal(t, 2, f.store.scanCount())
@@ -250,9 +261,10 @@ func TestFollowEndsDuringScan(t *testing.T) {
 }
 
 func TestFollowBrokenRow(t *testing.T) {
-	follow(t, configstore.FollowOptions{}, nil, func(t *testing.T, f following) {
-		f.put(t, "bramble")
-		f.execute(t, `UPDATE configstore_clients SET config = json_set(config, '$.settings', 'x') WHERE id = 'bramble'`)
+	follow(t, configstore.FollowOptions{}, nil, func(f following) {
+		t := f.t
+		f.put("bramble")
+		f.execute(`UPDATE configstore_clients SET config = json_set(config, '$.settings', 'x') WHERE id = 'bramble'`)
 		after(5 * time.Minute)
 		assert.True(t, f.routed("amelia"))
 		assert.False(t, f.routed("bramble"))
@@ -261,7 +273,7 @@ func TestFollowBrokenRow(t *testing.T) {
 		fields := broken.All()[0].ContextMap()
 		assert.Equal(t, "bramble", fields["client"])
 		assert.Equal(t, "settings: must be an object, got a string", fields["reason"])
-		f.put(t, "bramble")
+		f.put("bramble")
 		after(time.Second)
 		assert.True(t, f.routed("bramble"), "a put repairs it")
 	})

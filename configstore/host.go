@@ -93,11 +93,10 @@ func LookupHost(raw string) (string, bool) {
 // cutPort takes a port of up to five digits, or an empty one, from the end of a host.
 // It is false for any other colon, those of IPv6 addresses among them.
 func cutPort(raw string) (string, bool) {
-	i := strings.IndexByte(raw, ':')
-	if i < 0 {
+	name, port, ok := strings.Cut(raw, ":")
+	if !ok {
 		return raw, true
 	}
-	port := raw[i+1:]
 	if len(port) > 5 {
 		return "", false
 	}
@@ -106,7 +105,7 @@ func cutPort(raw string) (string, bool) {
 			return "", false
 		}
 	}
-	return raw[:i], true
+	return name, true
 }
 
 // checkHost checks a name without port and trailing dot and reports whether it has

@@ -100,7 +100,7 @@ func TestNormalizeHostInternational(t *testing.T) {
 		strings.Repeat("ü", 200), // too long once encoded
 	} {
 		_, err := NormalizeHost(raw)
-		assert.Error(t, err, "%q", raw)
+		require.Error(t, err, "%q", raw)
 		_, ok := LookupHost(raw)
 		assert.Equal(t, strings.HasPrefix(raw, "xn--a."), ok, "a request's host is not decoded: %q", raw)
 	}
@@ -115,7 +115,7 @@ func TestLookupHostAllocations(t *testing.T) {
 		"edit..amelia":                      0,
 		longHost + "x":                      0,
 	} {
-		assert.Equal(t, want, testing.AllocsPerRun(100, func() { LookupHost(raw) }), raw)
+		assert.InDelta(t, want, testing.AllocsPerRun(100, func() { LookupHost(raw) }), 0, raw)
 	}
 }
 

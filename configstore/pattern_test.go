@@ -7,10 +7,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func mustPattern(t testing.TB, s string) HostPattern {
-	t.Helper()
+func mustPattern(tb testing.TB, s string) HostPattern {
+	tb.Helper()
 	p, err := ParseHostPattern(s)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return p
 }
 

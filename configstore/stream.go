@@ -40,8 +40,7 @@ func (d Decoded) Prepare(rules Rules) (Client, error) {
 		return c, err
 	}
 	fs := faults(read.Faults)
-	var invalid *ValidationError
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*ValidationError](err); ok {
 		for _, f := range invalid.Faults {
 			if !faults(read.Faults).covers(f.Path) {
 				fs = append(fs, f)

@@ -26,17 +26,18 @@ func tombstone(id string, version int64) Change {
 	return Change{ClientID: id, Version: version, Deleted: true}
 }
 
-func testPatterns(t testing.TB) []HostPattern {
-	return []HostPattern{mustPattern(t, "edit.{client}.webordinary.com"), mustPattern(t, "{client}-edit.webordinary.com")}
+func testPatterns(tb testing.TB) []HostPattern {
+	tb.Helper()
+	return []HostPattern{mustPattern(tb, "edit.{client}.webordinary.com"), mustPattern(tb, "{client}-edit.webordinary.com")}
 }
 
 // requireRoutes requires that a host leads to a client; "" for nobody.
-func requireRoutes(t testing.TB, table *Table, want map[string]string) {
-	t.Helper()
+func requireRoutes(tb testing.TB, table *Table, want map[string]string) {
+	tb.Helper()
 	for host, id := range want {
 		route, ok := table.Lookup(host)
-		require.Equal(t, id != "", ok, "host %s", host)
-		require.Equal(t, id, route.ClientID, "host %s", host)
+		require.Equal(tb, id != "", ok, "host %s", host)
+		require.Equal(tb, id, route.ClientID, "host %s", host)
 	}
 }
 
@@ -168,8 +169,10 @@ func TestTableBrokenRows(t *testing.T) {
 		"host of 300 bytes": testEntry("x", 2, strings.Repeat("a.", 150)),
 		"too many hosts":    testEntry("x", 2, slices.Repeat([]string{"a.example"}, 300)...),
 		"no settings":       {ClientID: "x", Version: 2, Hosts: []string{"a.example"}},
-		"absurd settings": {ClientID: "x", Version: 2, Hosts: []string{"a.example"},
-			Settings: Settings{ContainerSize: SizeSmall, IdleTimeoutMinutes: 1 << 20, MaxConcurrentSessions: 1}},
+		"absurd settings": {
+			ClientID: "x", Version: 2, Hosts: []string{"a.example"},
+			Settings: Settings{ContainerSize: SizeSmall, IdleTimeoutMinutes: 1 << 20, MaxConcurrentSessions: 1},
+		},
 	}
 	for name, bad := range broken {
 		t.Run(name, func(t *testing.T) {
@@ -266,8 +269,10 @@ func requireModel(t *testing.T, table *Table, model map[string]Entry, clients in
 	hosts := make(map[string]string)
 	for i := range clients {
 		id := fmt.Sprintf("c%d", i)
-		for _, host := range []string{"edit." + id + ".webordinary.com", id + "-edit.webordinary.com", "edit." + id + ".example",
-			"alias0." + id + ".example", "alias1." + id + ".example", "alias2." + id + ".example"} {
+		for _, host := range []string{
+			"edit." + id + ".webordinary.com", id + "-edit.webordinary.com", "edit." + id + ".example",
+			"alias0." + id + ".example", "alias1." + id + ".example", "alias2." + id + ".example",
+		} {
 			hosts[host] = ""
 		}
 		entry, want := model[id]

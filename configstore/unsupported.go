@@ -18,20 +18,32 @@ type Refusal struct {
 // Unsupported lists what this release refuses by name rather than ignore.
 func Unsupported() []Refusal {
 	return []Refusal{
-		{"build.mode", "server", "server output is not supported yet: only static sites are served",
-			func(c Client) bool { return c.Build != nil && c.Build.Mode == ModeServer }},
-		{"build.mode", "dev", "the development server is not supported yet: only static sites are served",
-			func(c Client) bool { return c.Build != nil && c.Build.Mode == ModeDev }},
-		{"build.nodeVersion", "", "choosing a Node version is not supported yet: sites are built with the one that is installed",
-			func(c Client) bool { return c.Build != nil && c.Build.NodeVersion != "" }},
-		{"settings.maxLifetimeMinutes", "", "a maximum lifetime is not supported yet: sessions end when they are idle",
-			func(c Client) bool { return c.Settings.MaxLifetimeMinutes != 0 }},
-		{"repository.deployKey", "arn:…, env:…, file:…", "references to keys are not supported yet: give the private key itself in PEM form",
-			func(c Client) bool { return c.Repository.DeployKey.IsReference() }},
-		{"repository.deployKey", "with an https URL", "credentials for https repositories are not supported yet: use an ssh URL",
+		{
+			"build.mode", "server", "server output is not supported yet: only static sites are served",
+			func(c Client) bool { return c.Build != nil && c.Build.Mode == ModeServer },
+		},
+		{
+			"build.mode", "dev", "the development server is not supported yet: only static sites are served",
+			func(c Client) bool { return c.Build != nil && c.Build.Mode == ModeDev },
+		},
+		{
+			"build.nodeVersion", "", "choosing a Node version is not supported yet: sites are built with the one that is installed",
+			func(c Client) bool { return c.Build != nil && c.Build.NodeVersion != "" },
+		},
+		{
+			"settings.maxLifetimeMinutes", "", "a maximum lifetime is not supported yet: sessions end when they are idle",
+			func(c Client) bool { return c.Settings.MaxLifetimeMinutes != 0 },
+		},
+		{
+			"repository.deployKey", "arn:…, env:…, file:…", "references to keys are not supported yet: give the private key itself in PEM form",
+			func(c Client) bool { return c.Repository.DeployKey.IsReference() },
+		},
+		{
+			"repository.deployKey", "with an https URL", "credentials for https repositories are not supported yet: use an ssh URL",
 			func(c Client) bool {
 				return c.Repository.DeployKey != "" && strings.HasPrefix(c.Repository.URL, "https:")
-			}},
+			},
+		},
 	}
 }
 

@@ -31,9 +31,10 @@ func pemKey(kind, body string) DeployKey {
 
 const opensshMagic = "openssh-key-v1\x00\x00\x00\x00"
 
-func testRules(t testing.TB) Rules {
+func testRules(tb testing.TB) Rules {
+	tb.Helper()
 	return Rules{Patterns: []HostPattern{
-		mustPattern(t, "edit.{client}.webordinary.com"), mustPattern(t, "{client}-edit.webordinary.com"),
+		mustPattern(tb, "edit.{client}.webordinary.com"), mustPattern(tb, "{client}-edit.webordinary.com"),
 	}}
 }
 
@@ -323,13 +324,11 @@ func TestRepositoryURLs(t *testing.T) {
 		for allow, want := range map[bool]string{false: test.want, true: test.wantLocal} {
 			err := checkRepositoryURL(test.url, allow)
 			if want == "" {
-				assert.NoError(t, err, "%q, local allowed: %v", test.url, allow)
+				require.NoError(t, err, "%q, local allowed: %v", test.url, allow)
 				continue
 			}
-			if assert.Error(t, err, "%q, local allowed: %v", test.url, allow) {
-				assert.Contains(t, err.Error(), want, "%q, local allowed: %v", test.url, allow)
-				assert.NotContains(t, err.Error(), "SECRET")
-			}
+			require.ErrorContains(t, err, want, "%q, local allowed: %v", test.url, allow)
+			assert.NotContains(t, err.Error(), "SECRET")
 		}
 	}
 }
@@ -349,8 +348,8 @@ func TestCheckBranch(t *testing.T) {
 		err := CheckBranch(name)
 		assert.Equal(t, gitErr == nil, err == nil, "branch %q: git says %v, we say %v", name, gitErr, err)
 	}
-	assert.Error(t, CheckBranch(strings.Repeat("a", 300)), "longer than a file's name may be")
-	assert.Error(t, CheckBranch("a\xff"), "not UTF-8")
+	require.Error(t, CheckBranch(strings.Repeat("a", 300)), "longer than a file's name may be")
+	require.Error(t, CheckBranch("a\xff"), "not UTF-8")
 }
 
 // TestDeployKeys holds our reading of keys against those that ssh-keygen makes.

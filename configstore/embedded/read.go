@@ -183,15 +183,16 @@ type querier interface {
 }
 
 // each calls fn for every row of a query.
-func each(ctx context.Context, q querier, fn func(*sql.Rows) error, query string, args ...any) error {
+func each(ctx context.Context, q querier, fn func(*sql.Rows) error, query string, args ...any) (err error) {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		if err := fn(rows); err != nil {
-			return errors.Join(err, rows.Close())
+			return err
 		}
 	}
-	return errors.Join(rows.Err(), rows.Close())
+	return rows.Err()
 }

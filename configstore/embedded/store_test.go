@@ -52,12 +52,9 @@ func childMain(path string) error {
 
 func TestConformance(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Opener {
+		t.Helper()
 		path := filepath.Join(t.TempDir(), "data", "webordinary.db")
-		return func(t *testing.T) configstore.Store {
-			store, err := Open(path, Options{})
-			require.NoError(t, err)
-			return store
-		}
+		return func() (configstore.Store, error) { return Open(path, Options{}) }
 	})
 }
 
@@ -71,29 +68,29 @@ func testClient(id string) configstore.Client {
 }
 
 // open opens a store for one test.
-func open(t testing.TB, path string, o Options) *Store {
-	t.Helper()
+func open(tb testing.TB, path string, o Options) *Store {
+	tb.Helper()
 	store, err := Open(path, o)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, store.Close()) })
 	return store
 }
 
-func put(t testing.TB, store *Store, id string) configstore.Record {
-	t.Helper()
+func put(tb testing.TB, store *Store, id string) configstore.Record {
+	tb.Helper()
 	record, err := store.Put(context.Background(), testClient(id), configstore.AnyVersion)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return record
 }
 
-func scan(t testing.TB, store *Store) (map[string]configstore.Entry, configstore.Position) {
-	t.Helper()
+func scan(tb testing.TB, store *Store) (map[string]configstore.Entry, configstore.Position) {
+	tb.Helper()
 	entries := make(map[string]configstore.Entry)
 	position, err := store.Scan(context.Background(), func(e configstore.Entry) error {
 		entries[e.ClientID] = e
 		return nil
 	})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return entries, position
 }
 
@@ -140,10 +137,10 @@ func TestOpenErrors(t *testing.T) {
 }
 
 // execute writes as another program would.
-func execute(t testing.TB, store *Store, statement string, args ...any) {
-	t.Helper()
+func execute(tb testing.TB, store *Store, statement string, args ...any) {
+	tb.Helper()
 	_, err := store.writer.ExecContext(context.Background(), statement, args...)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 }
 
 func TestSharedFile(t *testing.T) {
@@ -198,7 +195,7 @@ func TestProcesses(t *testing.T) {
 		}()
 	}
 	for range processes {
-		assert.NoError(t, <-results)
+		require.NoError(t, <-results)
 	}
 	record, err := open(t, path, Options{}).Get(t.Context(), "shared")
 	require.NoError(t, err)

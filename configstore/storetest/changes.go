@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -13,8 +12,9 @@ import (
 	"github.com/webordinary/router/configstore"
 )
 
-func testScan(t *testing.T, b backend) {
-	store := b.store(t)
+func testScan(b backend) {
+	t := b.t
+	store := b.store()
 	entries, position := scan(t, store)
 	assert.Empty(t, entries)
 	assert.NotEmpty(t, position)
@@ -40,8 +40,9 @@ func testScan(t *testing.T, b backend) {
 	}, entries)
 }
 
-func testScanError(t *testing.T, b backend) {
-	store := b.store(t)
+func testScanError(b backend) {
+	t := b.t
+	store := b.store()
 	put(t, store, client("amelia"))
 	put(t, store, client("bramble"))
 	enough := errors.New("enough")
@@ -55,8 +56,9 @@ func testScanError(t *testing.T, b backend) {
 	put(t, store, client("clover")) // the scan left nothing locked
 }
 
-func testScanWhileWriting(t *testing.T, b backend) {
-	store, other := b.store(t), b.store(t)
+func testScanWhileWriting(b backend) {
+	t := b.t
+	store, other := b.store(), b.store()
 	for i := range 10 {
 		put(t, store, client(fmt.Sprintf("client-%d", i)))
 	}
@@ -78,8 +80,9 @@ func testScanWhileWriting(t *testing.T, b backend) {
 	}
 }
 
-func testChanges(t *testing.T, b backend) {
-	store := b.store(t)
+func testChanges(b backend) {
+	t := b.t
+	store := b.store()
 	put(t, store, client("amelia"))
 	_, position := scan(t, store)
 
@@ -106,8 +109,9 @@ func testChanges(t *testing.T, b backend) {
 }
 
 // Whatever happens between a scan and its changes, together they make the whole.
-func testChangesOverlapScan(t *testing.T, b backend) {
-	store := b.store(t)
+func testChangesOverlapScan(b backend) {
+	t := b.t
+	store := b.store()
 	const clients = 20
 	stop := make(chan struct{})
 	written := make(chan error, 1)
@@ -133,7 +137,7 @@ func testChangesOverlapScan(t *testing.T, b backend) {
 		}
 	}()
 
-	reader := b.store(t)
+	reader := b.store()
 	mirror, position := scan(t, reader)
 	apply := func() {
 		list, next, err := reader.Changes(t.Context(), position)
@@ -159,8 +163,9 @@ func testChangesOverlapScan(t *testing.T, b backend) {
 	assert.Equal(t, entries, mirror)
 }
 
-func testChangesTombstone(t *testing.T, b backend) {
-	store := b.store(t)
+func testChangesTombstone(b backend) {
+	t := b.t
+	store := b.store()
 	version := put(t, store, client("amelia")).Version
 	_, position := scan(t, store)
 	require.NoError(t, store.Delete(t.Context(), "amelia", version))
@@ -177,16 +182,18 @@ func testChangesTombstone(t *testing.T, b backend) {
 	assert.Equal(t, record.Version, changed["amelia"].Entry.Version)
 }
 
-func testPositionLost(t *testing.T, b backend) {
-	store := b.store(t)
+func testPositionLost(b backend) {
+	t := b.t
+	store := b.store()
 	for _, position := range []configstore.Position{"", "nonsense", "elsewhere:0"} {
 		_, _, err := store.Changes(t.Context(), position)
 		require.ErrorIs(t, err, configstore.ErrPositionLost, "position %q", position)
 	}
 }
 
-func testTwoHandles(t *testing.T, b backend) {
-	one, two := b.store(t), b.store(t)
+func testTwoHandles(b backend) {
+	t := b.t
+	one, two := b.store(), b.store()
 	_, position := scan(t, two)
 	record := put(t, one, client("amelia", "shop.example"))
 	got, err := two.Get(t.Context(), "amelia")
@@ -206,8 +213,9 @@ func testTwoHandles(t *testing.T, b backend) {
 }
 
 // testTable fills a routing table by following the store, as an edge does.
-func testTable(t *testing.T, b backend) {
-	store := b.store(t)
+func testTable(b backend) {
+	t := b.t
+	store := b.store()
 	put(t, store, client("amelia"))
 	pattern, err := configstore.ParseHostPattern("{client}-edit.example.com")
 	require.NoError(t, err)
@@ -229,7 +237,7 @@ func testTable(t *testing.T, b backend) {
 	}
 	eventually("edit.amelia.example", "amelia")
 	eventually("amelia-edit.example.com", "amelia")
-	put(t, b.store(t), client("bramble", "bread.example"))
+	put(t, b.store(), client("bramble", "bread.example"))
 	eventually("bread.example", "bramble")
 	require.NoError(t, store.Delete(t.Context(), "bramble", configstore.AnyVersion))
 	eventually("bread.example", "")

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -13,8 +12,9 @@ import (
 	"github.com/webordinary/router/configstore"
 )
 
-func testGet(t *testing.T, b backend) {
-	store := b.store(t)
+func testGet(b backend) {
+	t := b.t
+	store := b.store()
 	_, err := store.Get(t.Context(), "amelia")
 	require.ErrorIs(t, err, configstore.ErrNotFound)
 
@@ -30,8 +30,9 @@ func testGet(t *testing.T, b backend) {
 	require.ErrorIs(t, err, configstore.ErrNotFound, "ids are compared exactly")
 }
 
-func testPutExpect(t *testing.T, b backend) {
-	store := b.store(t)
+func testPutExpect(b backend) {
+	t := b.t
+	store := b.store()
 	ctx := t.Context()
 	c := client("amelia")
 
@@ -59,8 +60,9 @@ func testPutExpect(t *testing.T, b backend) {
 	assert.Equal(t, int64(3), record.Version)
 }
 
-func testPutReplaces(t *testing.T, b backend) {
-	store := b.store(t)
+func testPutReplaces(b backend) {
+	t := b.t
+	store := b.store()
 	put(t, store, client("amelia", "a.example"))
 	bare := client("amelia")
 	bare.Infrastructure, bare.Build, bare.Disabled = nil, nil, true
@@ -71,8 +73,9 @@ func testPutReplaces(t *testing.T, b backend) {
 	assert.Equal(t, bare, got.Client, "what a put leaves out is gone")
 }
 
-func testUnknownFields(t *testing.T, b backend) {
-	store := b.store(t)
+func testUnknownFields(b backend) {
+	t := b.t
+	store := b.store()
 	c := client("amelia")
 	c.Unknown = map[string]json.RawMessage{
 		"owner":             raw(`{"name":"Amelia","tags":["a","b"]}`),
@@ -98,8 +101,9 @@ func testUnknownFields(t *testing.T, b backend) {
 	assert.Empty(t, record.Client.Unknown, "nothing of a deleted client comes back")
 }
 
-func testTimes(t *testing.T, b backend) {
-	store := b.store(t)
+func testTimes(b backend) {
+	t := b.t
+	store := b.store()
 	before := time.Now().Add(-time.Second)
 	first := put(t, store, client("amelia"))
 	assert.WithinRange(t, first.CreatedAt, before, time.Now().Add(time.Second))
@@ -110,8 +114,9 @@ func testTimes(t *testing.T, b backend) {
 	assert.Equal(t, time.UTC, second.UpdatedAt.Location())
 }
 
-func testDelete(t *testing.T, b backend) {
-	store := b.store(t)
+func testDelete(b backend) {
+	t := b.t
+	store := b.store()
 	ctx := t.Context()
 	require.ErrorIs(t, store.Delete(ctx, "amelia", configstore.AnyVersion), configstore.ErrNotFound)
 	require.ErrorIs(t, store.Delete(ctx, "amelia", 1), configstore.ErrNotFound)
@@ -128,8 +133,9 @@ func testDelete(t *testing.T, b backend) {
 }
 
 // A writer that read a client before it was deleted must not overwrite its successor.
-func testRecreate(t *testing.T, b backend) {
-	store := b.store(t)
+func testRecreate(b backend) {
+	t := b.t
+	store := b.store()
 	first := put(t, store, client("amelia"))
 	require.NoError(t, store.Delete(t.Context(), "amelia", first.Version))
 	second, err := store.Put(t.Context(), client("amelia"), configstore.NoVersion)
@@ -139,14 +145,15 @@ func testRecreate(t *testing.T, b backend) {
 	require.ErrorIs(t, err, configstore.ErrConflict)
 }
 
-func testList(t *testing.T, b backend) {
-	store := b.store(t)
+func testList(b backend) {
+	t := b.t
+	store := b.store()
 	ctx := t.Context()
 	empty, err := store.List(ctx, "", 10)
 	require.NoError(t, err)
 	assert.Empty(t, empty)
 
-	var want []string
+	want := make([]string, 0, 25)
 	for i := range 25 {
 		id := fmt.Sprintf("client-%d", i*7%25)
 		put(t, store, client(id))
@@ -179,8 +186,9 @@ func testList(t *testing.T, b backend) {
 	require.Error(t, err)
 }
 
-func testCanceled(t *testing.T, b backend) {
-	store := b.store(t)
+func testCanceled(b backend) {
+	t := b.t
+	store := b.store()
 	put(t, store, client("amelia"))
 	_, position := scan(t, store)
 	ctx := canceled(t)

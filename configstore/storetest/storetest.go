@@ -15,13 +15,14 @@ import (
 
 // Opener opens a further handle on the same data, as another process would. The suite
 // closes it.
-type Opener func(t *testing.T) configstore.Store
+type Opener func() (configstore.Store, error)
 
 // Run runs the suite. setup makes new, empty data for each test.
 func Run(t *testing.T, setup func(t *testing.T) Opener) {
+	t.Helper()
 	tests := []struct {
 		name string
-		run  func(t *testing.T, b backend)
+		run  func(b backend)
 	}{
 		{"Get", testGet},
 		{"PutExpect", testPutExpect},
@@ -50,18 +51,22 @@ func Run(t *testing.T, setup func(t *testing.T) Opener) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			test.run(t, backend{open: setup(t)})
+			test.run(backend{t: t, open: setup(t)})
 		})
 	}
 }
 
 // backend opens stores for one test.
-type backend struct{ open Opener }
+type backend struct {
+	t    *testing.T
+	open Opener
+}
 
-func (b backend) store(t *testing.T) configstore.Store {
-	t.Helper()
-	store := b.open(t)
-	t.Cleanup(func() { require.NoError(t, store.Close()) })
+func (b backend) store() configstore.Store {
+	b.t.Helper()
+	store, err := b.open()
+	require.NoError(b.t, err)
+	b.t.Cleanup(func() { require.NoError(b.t, store.Close()) })
 	return store
 }
 
@@ -148,6 +153,7 @@ func inParallel(n int, fn func(i int) error) []error {
 
 // canceled returns a context that has ended.
 func canceled(t *testing.T) context.Context {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	return ctx
