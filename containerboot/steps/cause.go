@@ -1,12 +1,15 @@
 package steps
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"unicode/utf8"
@@ -20,6 +23,8 @@ const (
 	maxCause = 300
 	// detailLines is how many of the last lines the operator gets.
 	detailLines = 40
+	// maxSource is how large a file may be, in bytes, for its lines to be counted.
+	maxSource = 1 << 20
 )
 
 const diskFull = "The disk is full."
@@ -96,7 +101,7 @@ func (b *Builder) causeOf(what string, run *tool.Error) (cause string, retryable
 	if message == "" {
 		return fmt.Sprintf("%s: %s ended with status %d.", what, run.Name, run.Code), false
 	}
-	message = b.inSite(message)
+	message, location = b.inSite(message), plausible(location)
 	if location = b.inSite(location); location != "" && !strings.Contains(message, strings.TrimSuffix(location, lineOf(location))) {
 		message = location + ": " + message
 	}
@@ -211,6 +216,26 @@ func lineText(number string) string {
 		return ""
 	}
 	return " line " + number
+}
+
+// plausible takes the line off a location that the file does not have: compilers
+// sometimes count in what they made of it.
+func plausible(location string) string {
+	text := lineOf(location)
+	file := strings.TrimSuffix(location, text)
+	if text == "" {
+		return location
+	}
+	line, err := strconv.Atoi(strings.TrimPrefix(text, " line "))
+	info, statErr := os.Stat(file)
+	if err != nil || statErr != nil || info.Size() > maxSource {
+		return location
+	}
+	data, err := os.ReadFile(file)
+	if err != nil || line <= bytes.Count(data, []byte("\n"))+1 {
+		return location
+	}
+	return file
 }
 
 func lineOf(location string) string { return lineSuffix.FindString(location) }

@@ -85,3 +85,18 @@ func TestCauseIsShort(t *testing.T) {
 	assert.LessOrEqual(t, len(cause), maxCause)
 	assert.True(t, strings.HasSuffix(cause, "ü…"))
 }
+
+// TestLinesThatAreNotThere is what a compiler says that counts in its own output.
+func TestLinesThatAreNotThere(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "index.astro"), []byte("one\ntwo\n"), 0o644))
+	b := New(Config{Workspace: dir, Log: zap.NewNop()})
+	for line, want := range map[int]string{2: "index.astro line 2: ", 27: "index.astro: "} {
+		cause, _ := b.causeOf("The build failed", &tool.Error{Lines: []string{
+			"06:37:11 [ERROR] [vite] ✗ Build failed in 454ms", `Expected "}"`, "  Location:",
+			fmt.Sprintf("    %s/index.astro:%d:10", dir, line), "  Stack trace:",
+		}})
+		assert.Equal(t, "The build failed: "+want+`Expected "}"`, cause)
+	}
+}
