@@ -104,7 +104,10 @@ func (s *state) stop(a *App) {
 // apply puts an app's tunables into force.
 func (s *state) apply(a *App) {
 	r := s.running.Load()
-	r.table.SetPatterns(a.patterns)
+	for _, f := range r.table.SetPatterns(a.patterns) {
+		s.logger.Warn("client's host cannot be routed by the new patterns",
+			zap.String("client", f.ClientID), zap.String("host", f.Host), zap.String("reason", f.Reason))
+	}
 	r.service.SetTunables(a.tunables())
 }
 
