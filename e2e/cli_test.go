@@ -44,6 +44,7 @@ func TestCLIRefusals(t *testing.T) {
 	parallel(t)
 	e := harness.New(t, harness.Options{})
 	e.NewSite("amelia", harness.SiteOptions{})
+	require.Zero(t, e.Run(config(t, "birch", nil), "webordinary", "client", "put", "-").Code)
 	set := func(part, field string, value any) string {
 		return config(t, "cedar", func(c map[string]any) { section(c, part)[field] = value })
 	}
@@ -54,13 +55,14 @@ func TestCLIRefusals(t *testing.T) {
 		stderr []string
 	}{
 		"no JSON":                    {put, "{", []string{"line 1"}},
-		"nothing":                    {put, "", []string{"no configuration"}},
+		"nothing":                    {put, "", []string{"must not be empty"}},
 		"an unknown field":           {put, set("settings", "idleTimeout", 5), []string{"settings.idleTimeout"}},
 		"a number out of bounds":     {put, set("settings", "idleTimeoutMinutes", 0), []string{"settings.idleTimeoutMinutes", "1440", "0"}},
 		"an id that is no label":     {put, config(t, "Not_A_Label", nil), []string{"clientId"}},
 		"a host that is none":        {put, set("domains", "edit", "edit_x..example"), []string{"domains.edit"}},
 		"an address for a host":      {put, set("domains", "edit", "10.0.0.1"), []string{"domains.edit"}},
-		"another client's host":      {put, set("domains", "edit", "EDIT.amelia.localhost."), []string{"edit.amelia.localhost"}},
+		"another client's host":      {put, set("domains", "edit", "EDIT.birch.example."), []string{"edit.birch.example", "taken"}},
+		"a host of a pattern":        {put, set("domains", "edit", "edit.amelia.localhost"), []string{"domains.edit", "edit.{client}.localhost"}},
 		"a repository by a program":  {put, set("repository", "url", "ext::sh -c id"), []string{"repository.url"}},
 		"a branch that is an option": {put, set("repository", "branch", "--upload-pack=x"), []string{"repository.branch"}},
 		"a folder outside":           {put, set("repository", "directory", "../x"), []string{"repository.directory"}},
@@ -79,23 +81,23 @@ func TestCLIRefusals(t *testing.T) {
 		"a maximum lifetime":   {put, set("settings", "maxLifetimeMinutes", 60), []string{"settings.maxLifetimeMinutes", "not supported yet"}},
 		"a reference to a key": {put, set("repository", "deployKey", "env:KEY"), []string{"repository.deployKey", "not supported yet"}},
 
-		"a file that is not there":       {[]string{"client", "put", "missing.json"}, "", []string{"missing.json"}},
-		"validate reports alike":         {[]string{"client", "validate", "-"}, set("settings", "idleTimeoutMinutes", 1441), []string{"settings.idleTimeoutMinutes"}},
-		"get of nobody":                  {[]string{"client", "get", "nobody"}, "", []string{"nobody", "not found"}},
-		"delete of nobody":               {[]string{"client", "delete", "nobody"}, "", []string{"nobody", "not found"}},
-		"a session of nobody":            {[]string{"session", "create", "nobody"}, "", []string{"nobody", "not found"}},
-		"a thread that is no branch":     {[]string{"session", "create", "amelia", "--thread", "a..b"}, "", []string{"a..b"}},
-		"get of no session":              {[]string{"session", "get", "missing"}, "", []string{"missing", "not found"}},
-		"delete of no session":           {[]string{"session", "delete", "missing"}, "", []string{"missing", "not found"}},
-		"wake without an edge":           {[]string{"session", "wake", "missing"}, "", []string{"no edge is running"}},
-		"sleep without an edge":          {[]string{"session", "sleep", "missing"}, "", []string{"no edge is running"}},
-		"a configuration not there":      {[]string{"client", "list", "--config", "missing"}, "", []string{"missing"}},
-		"a command that there is not":    {[]string{"client", "rename", "a"}, "", []string{"rename"}},
-		"a later command":                {[]string{"doctor"}, "", []string{"doctor"}},
-		"a flag that there is not":       {[]string{"client", "list", "--limit", "3"}, "", []string{"--limit"}},
-		"an argument too few":            {[]string{"client", "get"}, "", []string{"arg"}},
-		"an argument too many":           {[]string{"client", "list", "amelia"}, "", []string{"amelia"}},
-		"a deploy key as an argument of": {[]string{"client", "put", "-", "--deploy-key", "x"}, "", []string{"--deploy-key"}},
+		"a file that is not there":    {[]string{"client", "put", "missing.json"}, "", []string{"missing.json"}},
+		"validate reports alike":      {[]string{"client", "validate", "-"}, set("settings", "idleTimeoutMinutes", 1441), []string{"settings.idleTimeoutMinutes"}},
+		"get of nobody":               {[]string{"client", "get", "nobody"}, "", []string{"nobody", "not found"}},
+		"delete of nobody":            {[]string{"client", "delete", "nobody"}, "", []string{"nobody", "not found"}},
+		"a session of nobody":         {[]string{"session", "create", "nobody"}, "", []string{"nobody", "not found"}},
+		"a thread that is no branch":  {[]string{"session", "create", "amelia", "--thread", "a..b"}, "", []string{"threadId"}},
+		"get of no session":           {[]string{"session", "get", "missing"}, "", []string{"missing", "not found"}},
+		"delete of no session":        {[]string{"session", "delete", "missing"}, "", []string{"missing", "not found"}},
+		"wake without an edge":        {[]string{"session", "wake", "missing"}, "", []string{"no edge is running"}},
+		"sleep without an edge":       {[]string{"session", "sleep", "missing"}, "", []string{"no edge is running"}},
+		"a configuration not there":   {[]string{"client", "list", "--config", "missing"}, "", []string{"missing"}},
+		"a command that there is not": {[]string{"client", "rename", "a"}, "", []string{"rename"}},
+		"a later command":             {[]string{"doctor"}, "", []string{"doctor"}},
+		"a flag that there is not":    {[]string{"client", "list", "--limit", "3"}, "", []string{"--limit"}},
+		"an argument too few":         {[]string{"client", "get"}, "", []string{"arg"}},
+		"an argument too many":        {[]string{"client", "list", "amelia"}, "", []string{"amelia"}},
+		"a deploy key as an argument": {[]string{"client", "put", "-", "--deploy-key", "x"}, "", []string{"--deploy-key"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := e.Run(test.stdin, append([]string{"webordinary"}, test.args...)...)
@@ -107,7 +109,7 @@ func TestCLIRefusals(t *testing.T) {
 			assert.NotContains(t, r.Err, "goroutine ")
 		})
 	}
-	assert.Equal(t, []string{"amelia"}, clientIDs(t, e), "nothing that was refused was written")
+	assert.Equal(t, []string{"amelia", "birch"}, clientIDs(t, e), "nothing that was refused was written")
 }
 
 func clientIDs(t *testing.T, e *harness.Edge) []string {

@@ -25,14 +25,14 @@ func TestFailures(t *testing.T) {
 		// phase is the step that the page names; log is in the log alone.
 		phase, log string
 		// mend puts right what was wrong.
-		mend func(t *testing.T, e *harness.Edge, site *harness.Site)
+		mend func(t *testing.T, e *harness.Edge, site *harness.Site, branch string)
 	}{
 		"a repository that does not exist": {
 			site: harness.SiteOptions{Client: func(c map[string]any) {
 				c["repository"].(map[string]any)["url"] = "file://" + elsewhere + "/missing.git"
 			}},
 			phase: "cloning", log: "missing.git",
-			mend: func(t *testing.T, _ *harness.Edge, site *harness.Site) {
+			mend: func(t *testing.T, _ *harness.Edge, site *harness.Site, _ string) {
 				require.NoError(t, os.Symlink(site.Repository, filepath.Join(elsewhere, "missing.git")))
 			},
 		},
@@ -41,20 +41,20 @@ func TestFailures(t *testing.T) {
 				c["repository"].(map[string]any)["branch"] = "nowhere"
 			}},
 			phase: "cloning", log: "nowhere",
-			mend: func(_ *testing.T, _ *harness.Edge, site *harness.Site) {
+			mend: func(_ *testing.T, _ *harness.Edge, site *harness.Site, _ string) {
 				site.Git("--git-dir", site.Repository, "branch", "nowhere", "main")
 			},
 		},
 		"a build that fails": {
 			site:  harness.SiteOptions{Build: "if (!fs.existsSync('mended')) { console.error('the oven is cold'); process.exit(3); }"},
 			phase: "building", log: "the oven is cold",
-			mend: func(_ *testing.T, _ *harness.Edge, site *harness.Site) {
+			mend: func(t *testing.T, _ *harness.Edge, site *harness.Site, branch string) {
 				tree := t.TempDir()
 				site.Git("clone", "--quiet", site.Repository, tree)
 				require.NoError(t, os.WriteFile(filepath.Join(tree, "mended"), []byte("yes\n"), 0o600))
 				site.Git("-C", tree, "add", "--all")
 				site.Git("-C", tree, "commit", "--quiet", "--message=Mend")
-				site.Git("-C", tree, "push", "--quiet", "origin", "main")
+				site.Git("-C", tree, "push", "--quiet", "origin", "main:"+branch)
 			},
 		},
 		"a site with no package.json": {
@@ -66,14 +66,16 @@ func TestFailures(t *testing.T) {
 			before: func(t *testing.T, e *harness.Edge) {
 				dir := filepath.Join(e.Data, "sessions")
 				require.NoError(t, os.MkdirAll(dir, 0o700))
-				out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", dir).CombinedOutput()
-				require.NoError(t, err, "mounting a small file system (as root): %s", out)
+				mount(t, "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", dir)
 				t.Cleanup(func() {
 					out, err := exec.Command("umount", "--lazy", dir).CombinedOutput()
 					assert.NoError(t, err, "%s", out)
 				})
 			},
 			phase: "building", log: "ENOSPC",
+			mend: func(t *testing.T, e *harness.Edge, _ *harness.Site, _ string) {
+				mount(t, "-o", "remount,size=400m", filepath.Join(e.Data, "sessions"))
+			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -84,6 +86,8 @@ func TestFailures(t *testing.T) {
 			site := e.NewSite("amelia", test.site)
 			healthy := e.NewSite("bramble", harness.SiteOptions{})
 			e.Start()
+			other := e.CreateSession(healthy)
+			other.Open()
 
 			// As a person meets it: the waiting page turns into the page of the failure.
 			session := e.CreateSession(site)
@@ -100,11 +104,10 @@ func TestFailures(t *testing.T) {
 			assert.Equal(t, "failed", session.Now().Status)
 
 			// Others don't notice.
-			other := e.CreateSession(healthy)
 			assert.Contains(t, other.Open().Body, "content of bramble")
 
 			if test.mend != nil {
-				test.mend(t, e, site)
+				test.mend(t, e, site, session.EditBranch)
 				a := e.Do(wakeNow(session))
 				assert.Equal(t, http.StatusSeeOther, a.Status)
 				assert.Equal(t, session.Path("/"), a.Header.Get("Location"))
@@ -113,4 +116,11 @@ func TestFailures(t *testing.T) {
 			e.Interrupt(30 * time.Second)
 		})
 	}
+}
+
+// mount runs mount, which asks for root.
+func mount(t *testing.T, args ...string) {
+	t.Helper()
+	out, err := exec.Command("mount", args...).CombinedOutput()
+	require.NoError(t, err, "mounting a small file system (as root): %s", out)
 }

@@ -247,24 +247,34 @@ func wakeNow(session *harness.Session) harness.Request {
 
 func TestDraining(t *testing.T) {
 	parallel(t)
+	ending, gate := filepath.Join(t.TempDir(), "ending"), filepath.Join(t.TempDir(), "gate")
 	api := harness.NewAPI(t)
-	e := harness.New(t, harness.Options{Bin: harness.Raced(t), APIUpstream: api.URL})
+	e := harness.New(t, harness.Options{
+		Bin: harness.Raced(t), APIUpstream: api.URL,
+		// A container that takes its time to end.
+		Containerboot: func(binary string) string {
+			return fmt.Sprintf(`trap 'touch %q; while [ ! -e %q ]; do sleep 0.05; done; kill -TERM $pid' TERM
+%q "$@" &
+pid=$!
+wait $pid
+wait $pid`, ending, gate, binary)
+		},
+	})
+	t.Cleanup(func() { _ = os.WriteFile(gate, nil, 0o600) })
 	site := e.NewSite("amelia", harness.SiteOptions{})
 	e.Start()
 	session := e.CreateSession(site)
 	session.Open()
-	pushing, gate := filepath.Join(t.TempDir(), "pushing"), filepath.Join(t.TempDir(), "gate")
-	site.OnPush(fmt.Sprintf("touch %q\nwhile [ ! -e %q ]; do sleep 0.05; done\n", pushing, gate))
-	t.Cleanup(func() { _ = os.WriteFile(gate, nil, 0o600) })
 	edit(t, session, "edited before draining")
 
 	slept := make(chan harness.Result, 1)
 	go func() { slept <- e.Run("", "webordinary", "session", "sleep", session.SessionID) }()
-	harness.Eventually(t, 20*time.Second, "the container saves", func() bool {
-		_, err := os.Stat(pushing)
+	harness.Eventually(t, 20*time.Second, "the container is told to end", func() bool {
+		_, err := os.Stat(ending)
 		return err == nil
 	})
-	harness.Eventually(t, 5*time.Second, "the session drains", func() bool { return session.Now().Status == "draining" })
+	requireSaved(t, site, session, "edited before draining")
+	assert.Equal(t, "draining", session.Now().Status)
 
 	expectUnavailable(t, e, session.Fetch("/about/"), "fetch")
 	expectUnavailable(t, e, session.Upgrade("/api/echo"), "socket")

@@ -89,11 +89,11 @@ func (e *Edge) Do(q Request) Answer {
 	return a
 }
 
-// Header makes a header of names and values.
+// Header makes a header of names and values; of two of the same name the last counts.
 func Header(kv ...string) http.Header {
 	h := http.Header{}
 	for i := 0; i < len(kv); i += 2 {
-		h.Add(kv[i], kv[i+1])
+		h.Set(kv[i], kv[i+1])
 	}
 	return h
 }

@@ -27,6 +27,8 @@ type Site struct {
 type SiteOptions struct {
 	// Build is JavaScript that is run before the site is written. Node's fs is at hand.
 	Build string
+	// From is a folder whose files are the site instead.
+	From string
 	// Files are further files of the repository; an empty text removes a file.
 	Files map[string]string
 	// Client changes the client's configuration.
@@ -78,6 +80,10 @@ func (e *Edge) NewSite(id string, o SiteOptions) *Site {
 		}
 	}
 	tree := e.t.TempDir()
+	if o.From != "" {
+		require.NoError(e.t, os.CopyFS(tree, os.DirFS(o.From)))
+		files = nil
+	}
 	for name, text := range files {
 		file := filepath.Join(tree, name)
 		require.NoError(e.t, os.MkdirAll(filepath.Dir(file), 0o755))
