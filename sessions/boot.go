@@ -24,6 +24,12 @@ const (
 	saveHint = 300 * time.Millisecond
 )
 
+// savingStep is shown while an earlier container of the session is waited for.
+const savingStep = "saving the previous run"
+
+// errEnded: the container ended, or is about to, before the site was ready.
+var errEnded = errors.New("container ended")
+
 // errBootDeadline ends a wake that takes too long.
 var errBootDeadline = errors.New("boot deadline exceeded")
 
@@ -83,7 +89,7 @@ func (b *boot) steps(ctx context.Context) error {
 func (b *boot) start(ctx context.Context) error {
 	r := b.h.record()
 	if r.Epoch > 1 {
-		hint := time.AfterFunc(saveHint, func() { b.e.step("saving the previous run") })
+		hint := time.AfterFunc(saveHint, func() { b.e.step(savingStep) })
 		defer hint.Stop()
 	}
 	req := StartRequest{
@@ -153,11 +159,11 @@ func (b *boot) describe(ctx context.Context) (Container, error) {
 	c, err := b.s.runner.Describe(ctx, b.h.record().Container)
 	switch {
 	case errors.Is(err, ErrNoContainer):
-		return c, b.fail("The session's container ended before the site was ready.", err)
+		return c, b.ended(err.Error())
 	case err != nil:
 		return Container{Running: true}, nil //nolint:nilerr // it is asked again
 	case !c.Running:
-		return c, b.fail("The session's container ended before the site was ready.", errors.New(c.Reason))
+		return c, b.ended(c.Reason)
 	}
 	return c, nil
 }
@@ -228,7 +234,7 @@ func (b *boot) follow(ctx context.Context) error {
 				end = b.told(status.Failure)
 				return true
 			case bootapi.PhaseStopping:
-				end = b.fail("The session's container ended before the site was ready.", errors.New("it is stopping"))
+				end = b.ended("it is stopping")
 				return true
 			default:
 				return false
@@ -293,6 +299,11 @@ func (b *boot) log(line string) {
 // fail is a wake's failure in the present phase, which trying again may get over.
 func (b *boot) fail(cause string, err error) error {
 	return &bootError{phase: b.timings.phase, cause: cause, err: err, retryable: true}
+}
+
+// ended is the failure of a wake whose container has gone.
+func (b *boot) ended(reason string) error {
+	return b.fail("The session's container ended before the site was ready.", fmt.Errorf("%w: %s", errEnded, reason))
 }
 
 // told is a failure that the container reports.

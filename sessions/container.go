@@ -27,6 +27,8 @@ const (
 var (
 	// errNotOurs: what answers at a container's address is not that container.
 	errNotOurs = errors.New("something else answers at the container's address")
+	// errEnding: the container saves and will end; it serves no more.
+	errEnding = errors.New("container is about to end")
 	// errClaimed: another claim holds the container.
 	errClaimed = errors.New("container is claimed already")
 )
@@ -106,6 +108,29 @@ func (c *containerClient) quiesce(ctx context.Context, address string, token Tok
 	return reply, nil
 }
 
+// serves checks that the container at an address is the right one, and has not begun
+// to end: one that lost its edge, or was told to stop, still answers while it saves.
+func (c *containerClient) serves(ctx context.Context, address string, token Token) error {
+	if err := c.prove(ctx, address, token); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+bootapi.PathStatus, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set(bootapi.HeaderToken, string(token))
+	var status bootapi.Status
+	if err := c.do(req, &status); err != nil {
+		return fmt.Errorf("asking for the container's status: %w", err)
+	}
+	if status.Phase == bootapi.PhaseStopping {
+		return errEnding
+	}
+	return nil
+}
+
 func (c *containerClient) post(ctx context.Context, address, path, token string, body, into any) error {
 	b, err := json.Marshal(body)
 	if err != nil {
@@ -119,6 +144,10 @@ func (c *containerClient) post(ctx context.Context, address, path, token string,
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
+	return c.do(req, into)
+}
+
+func (c *containerClient) do(req *http.Request, into any) error {
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return err

@@ -117,6 +117,15 @@ func (c *container) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		answer(w, c.quiesce(req))
+	case bootapi.PathStatus:
+		if !bootapi.TokenMatches(r.Header.Get(bootapi.HeaderToken), c.req.TokenHash) {
+			w.WriteHeader(http.StatusMisdirectedRequest)
+			return
+		}
+		c.mu.Lock()
+		status := c.status
+		c.mu.Unlock()
+		answer(w, status)
 	case bootapi.PathEvents:
 		if !bootapi.TokenMatches(r.Header.Get(bootapi.HeaderToken), c.req.TokenHash) {
 			w.WriteHeader(http.StatusMisdirectedRequest)

@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -17,12 +18,14 @@ type live struct {
 
 	mu       sync.Mutex
 	record   Record         // as last read or written; zero before
+	deleted  bool           // what is read now and says otherwise was read before
 	progress bootapi.Status // as last told by the container, or made up
 	phaseAt  time.Time      // when the phase of progress began
 	op       *op            // what is being done to the session; nil: nothing
 	wish     wish           // what is to be done after op
 	route    *Route         // of the record's epoch, once there was one
 	routed   bool           // the route is in the table
+	looking  string         // what is being done to find an active session's container
 	watches  map[*Watch]struct{}
 	// hearEvery is how often the container has to hear of an edge lest it ends
 	// itself; zero if it is not known.
@@ -196,7 +199,7 @@ func (e *live) want(w wish) { e.wish = max(e.wish, w) }
 func (e *live) publish(r Record) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.record.SessionID != "" && r.Version < e.record.Version {
+	if e.deleted || (e.record.SessionID != "" && r.Version < e.record.Version) {
 		return
 	}
 	before := e.record
@@ -244,10 +247,21 @@ func (e *live) step(text string) {
 	}
 }
 
+// lookFor says what is being done to find an active session's container. e.mu is not held.
+func (e *live) lookFor(text string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.looking != text {
+		e.looking = text
+		e.notify()
+	}
+}
+
 // gone shows that the session was deleted. e.mu is not held.
 func (e *live) gone() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.deleted = true
 	e.record.SessionID, e.record.Status = e.id, ""
 	e.progress = bootapi.Status{}
 	e.notify()
@@ -265,7 +279,7 @@ func (e *live) notify() {
 
 // view is what is known now. e.mu is held.
 func (e *live) view() View {
-	v := viewOf(e.record, e.routed)
+	v := viewOf(e.record, e.routed, e.looking)
 	if v.Record.Status == e.record.Status {
 		v.Progress = e.progress
 		v.Progress.PhaseMillis = time.Since(e.phaseAt).Milliseconds()
@@ -278,11 +292,11 @@ func (e *live) view() View {
 }
 
 // viewOf is what a record alone shows.
-func viewOf(r Record, routed bool) View {
+func viewOf(r Record, routed bool, looking string) View {
 	if r.Status == StatusActive && !routed {
 		r.Status = StatusInitializing
 		return View{Record: r.WithoutToken(), Progress: bootapi.Status{
-			SessionID: r.SessionID, Epoch: r.Epoch, Phase: bootapi.PhaseStarting, Step: "looking for the session's container",
+			SessionID: r.SessionID, Epoch: r.Epoch, Phase: bootapi.PhaseStarting, Step: cmp.Or(looking, "looking for the session's container"),
 		}}
 	}
 	var shown live
@@ -303,6 +317,7 @@ func (s *Service) setRoute(e *live, r Record) {
 		}
 	}
 	s.routes.set(e.route)
+	e.looking = ""
 	if !e.routed {
 		e.routed = true
 		s.mu.Lock()

@@ -86,7 +86,7 @@ func (s *Service) learn(r Record) View {
 	e, ok := s.holdKnown(r.SessionID)
 	if !ok {
 		if !open {
-			return viewOf(r, false)
+			return viewOf(r, false, "")
 		}
 		e = s.hold(r.SessionID)
 	}

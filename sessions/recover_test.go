@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/webordinary/router/containerboot/bootapi"
 	"github.com/webordinary/router/sessions"
 )
 
@@ -94,11 +95,19 @@ func TestExpiredLeaseIsTakenOver(t *testing.T) {
 // With child processes a crash of the edge leaves containers that save and end by
 // themselves, and that the next edge's runner knows nothing of.
 func TestAfterACrashNothingIsWaitedForNeedlessly(t *testing.T) {
-	for name, at := range map[string]sessions.Status{
-		"active": sessions.StatusActive, "initializing": sessions.StatusInitializing, "draining": sessions.StatusDraining,
+	for name, tc := range map[string]struct {
+		at    sessions.Status
+		knows bool // the next runner knows what the former one's containers are
+	}{
+		"active":              {sessions.StatusActive, false},
+		"active, known":       {sessions.StatusActive, true},
+		"initializing":        {sessions.StatusInitializing, false},
+		"initializing, known": {sessions.StatusInitializing, true},
+		"draining":            {sessions.StatusDraining, false},
+		"draining, known":     {sessions.StatusDraining, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b, at := newBench(t), tc.at
 			r := newRunner(b.machine, false)
 			old := b.service(r, patient)
 			saving := make(chan struct{})
@@ -109,7 +118,7 @@ func TestAfterACrashNothingIsWaitedForNeedlessly(t *testing.T) {
 				r.set(func(r *runner) { r.script.gate = make(chan struct{}) })
 				_, err := old.Wake(t.Context(), id)
 				require.NoError(t, err)
-				b.eventually(func() bool { return b.record(id).ContainerPort != 0 }, "started")
+				b.eventually(func() bool { return len(b.machine.all()) == 1 && b.only().claimed() != nil }, "claimed")
 			default:
 				b.awake(old, id)
 				if at == sessions.StatusDraining {
@@ -117,18 +126,23 @@ func TestAfterACrashNothingIsWaitedForNeedlessly(t *testing.T) {
 					b.becomes(id, sessions.StatusDraining)
 				}
 			}
-			// A container that still saves does not answer any more.
-			require.NoError(t, b.only().server.Close())
 			b.close(old)
 			require.Equal(t, at, b.record(id).Status)
 
+			// What lost its edge saves: it answers, but serves no more.
+			b.only().set(bootapi.Status{Phase: bootapi.PhaseStopping})
 			began := time.Now()
-			next := b.service(newRunner(b.machine, false), patient)
+			next := b.service(newRunner(b.machine, tc.knows), patient, func(o *sessions.Options) { o.Exclusive = true })
 			w := next.Watch(id)
 			defer w.Close()
 			_, err := next.Wake(t.Context(), id)
 			require.NoError(t, err)
-			b.eventually(func() bool { return w.View().Progress.Step == "saving the previous run" }, "it says what it waits for")
+			b.eventually(func() bool {
+				v := w.View()
+				return v.Progress.Step == "saving the previous run" || v.Record.Status == sessions.StatusDraining
+			}, "it says what it waits for")
+			_, ok := next.Route(id)
+			assert.False(t, ok)
 			assert.Len(t, b.machine.started(), 1, "never two")
 			close(saving)
 			route := b.active(next, id)

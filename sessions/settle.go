@@ -46,7 +46,7 @@ func (s *Service) beginSettle(e *live) *op {
 		defer o.announce()
 		// Without the registry, which may be down, and as fast as it can be told.
 		if route != nil && known.Status == StatusActive && known.Epoch == route.Epoch &&
-			s.containers.prove(o.ctx, route.Address, known.Start.Token) == nil {
+			s.containers.serves(o.ctx, route.Address, known.Start.Token) == nil {
 			s.setRoute(e, known)
 			return
 		}
@@ -155,10 +155,14 @@ func (s *Service) find(o *op, h *held) error {
 	r := h.record()
 	began := time.Now()
 	for wait := pollFirst; ; wait = min(2*wait, pollMost) {
-		if s.containers.prove(o.ctx, r.address(), r.Start.Token) == nil {
+		err := s.containers.serves(o.ctx, r.address(), r.Start.Token)
+		if err == nil {
 			s.setRoute(h.e, r)
 			s.logger(r).Info("session's container found")
 			return nil
+		}
+		if errors.Is(err, errEnding) {
+			break
 		}
 		_, running, err := s.describe(o.ctx, r.Container)
 		if err == nil && (!running || time.Since(began) > lostPatience) {
@@ -169,6 +173,8 @@ func (s *Service) find(o *op, h *held) error {
 		}
 	}
 	s.dropRoute(h.e, nil)
+	h.e.lookFor(savingStep)
+	defer h.e.lookFor("")
 	// To be sure that nothing of it is left, before the slot is free.
 	if err := s.stopSurely(o.ctx, r, "lost"); err != nil {
 		return err
@@ -205,11 +211,7 @@ func (s *Service) resume(o *op, h *held) error {
 		}
 	}
 	if !running {
-		if err := s.stopSurely(o.ctx, r, "lost"); err != nil {
-			return err
-		}
-		s.logger(r).Info("session's wake was left behind")
-		return h.apply(o.ctx, Event{Kind: EventLost})
+		return s.leave(o, h)
 	}
 	client, err := s.client(o.ctx, r.ClientID)
 	if err != nil {
@@ -218,4 +220,17 @@ func (s *Service) resume(o *op, h *held) error {
 	o.announce()
 	s.boot(o, h, client, r.Start.At, true)
 	return nil
+}
+
+// leave gives up a wake that an edge which died had begun: its container has ended, or
+// is about to, because that edge is gone.
+func (s *Service) leave(o *op, h *held) error {
+	h.e.step(savingStep)
+	return h.leased(o.ctx, func(ctx context.Context) error {
+		if err := s.stopSurely(ctx, h.record(), "left behind"); err != nil {
+			return err
+		}
+		s.logger(h.record()).Info("session's wake was left behind")
+		return h.apply(ctx, Event{Kind: EventLost})
+	})
 }

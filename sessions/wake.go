@@ -183,6 +183,18 @@ func (s *Service) boot(o *op, h *held, client configstore.Client, started time.T
 	case err == nil:
 		log.Info("session woken", append(b.timings.fields(), zap.Strings("reused", b.reused))...)
 		return
+	case resumed && errors.Is(err, errEnded):
+		// It ended because its edge did: no fault of the site's. Whoever waits for
+		// it gets a new one.
+		if err := s.leave(o, h); err != nil && o.ctx.Err() == nil {
+			log.Error("stopping what an earlier edge left behind", zap.Error(err))
+		}
+		h.e.mu.Lock()
+		if o.kind == opWake || len(h.e.watches) > 0 {
+			h.e.want(wishWake)
+		}
+		h.e.mu.Unlock()
+		return
 	case context.Cause(o.ctx) != nil, errors.Is(err, errLeaseLost), errors.Is(err, ErrNotFound):
 		log.Info("session wake given up", zap.Error(err))
 		return
@@ -213,6 +225,8 @@ type bootError struct {
 }
 
 func (e *bootError) Error() string { return fmt.Sprintf("%s: %s", e.cause, e.detail()) }
+
+func (e *bootError) Unwrap() error { return e.err }
 
 func (e *bootError) detail() string {
 	if e.text != "" || e.err == nil {
