@@ -298,7 +298,7 @@ func (x *session) failed(message string, err error) {
 
 // failureOf says an error in words for an editor and an operator.
 func failureOf(err error, phase bootapi.Phase) bootapi.Failure {
-	if e := (*steps.Failed)(nil); errors.As(err, &e) {
+	if e := (*steps.Error)(nil); errors.As(err, &e) {
 		return e.Failure
 	}
 	f := bootapi.Failure{Phase: phase, Cause: "Starting the session failed.", Detail: err.Error()}

@@ -32,25 +32,33 @@ func (s *server) serveClaim(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.hear()
-	if err := s.take(claim); err != nil {
+	switch err := s.take(claim); {
+	case errors.Is(err, errConflict):
 		refuse(w, http.StatusConflict, err.Error())
+		return
+	case err != nil:
+		refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	answer(w, http.StatusOK, s.board.Status())
 }
 
-// take starts the session of a claim, unless it was started already.
+// errConflict: the container is another claim's.
+var errConflict = errors.New("this container is another claim's")
+
+// take starts the session of a claim, unless it was started already. errConflict if
+// another claim holds the container.
 func (s *server) take(claim bootapi.Claim) error {
 	s.claiming.Lock()
 	defer s.claiming.Unlock()
 	if s.claim != nil {
 		if !reflect.DeepEqual(*s.claim, claim) {
-			return errors.New("another claim holds this container")
+			return errConflict
 		}
 		return nil
 	}
 	if s.sessionID != "" && s.sessionID != claim.SessionID {
-		return errors.New("this container was started for another session")
+		return fmt.Errorf("%w: it was started for another session", errConflict)
 	}
 	session, err := s.start(claim)
 	if err != nil {
@@ -64,8 +72,8 @@ func (s *server) take(claim bootapi.Claim) error {
 // checkClaim reports every fault of a claim.
 func checkClaim(c *bootapi.Claim) error {
 	var faults []error
-	fault := func(field, format string, args ...any) {
-		faults = append(faults, fmt.Errorf("%s: %s", field, fmt.Sprintf(format, args...)))
+	fault := func(field, why string) {
+		faults = append(faults, fmt.Errorf("%s: %s", field, why))
 	}
 	for _, f := range [][2]string{
 		{"sessionId", c.SessionID},

@@ -27,7 +27,8 @@ func TestClaim(t *testing.T) {
 		assert.Equal(t, http.StatusServiceUnavailable, code, path)
 	}
 
-	other, foreign, nameless := claim, claim, claim
+	other, foreign, nameless, odd := claim, claim, claim, claim
+	odd.EditBranch = "-no..branch"
 	other.Token = bootapi.NewToken()
 	foreign.SessionID = "s2"
 	nameless.ClientID, nameless.Site.RepositoryURL, nameless.Site.Directory = "../x", "", "a/../../b"
@@ -45,6 +46,7 @@ func TestClaim(t *testing.T) {
 		"another token":           {"POST", other, http.StatusForbidden, ""},
 		"faults, all of them":     {"POST", nameless, http.StatusBadRequest, "site.directory"},
 		"faults, the first":       {"POST", nameless, http.StatusBadRequest, "site.repositoryUrl"},
+		"what git would not take": {"POST", odd, http.StatusBadRequest, ""},
 		"another session's claim": {"POST", foreign, http.StatusConflict, ""},
 	} {
 		code, body := c.do(tc.method, bootapi.PathClaim, tc.body)

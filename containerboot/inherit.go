@@ -1,6 +1,7 @@
 package containerboot
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -53,9 +54,9 @@ func (i *inheritance) close() {
 }
 
 // listen returns the inherited socket, or opens one.
-func listen(s *settings, files *inheritance) (net.Listener, error) {
+func listen(ctx context.Context, s *settings, files *inheritance) (net.Listener, error) {
 	if files.listener == nil {
-		return net.Listen("tcp", s.listen)
+		return new(net.ListenConfig).Listen(ctx, "tcp", s.listen)
 	}
 	l, err := net.FileListener(files.listener) // a copy
 	if err != nil {

@@ -56,13 +56,14 @@ func (w *world) assertSaved(id string) {
 
 func TestEndingsSaveTheWork(t *testing.T) {
 	t.Parallel()
-	endings := map[string]func(t *testing.T, c *container){
-		"SIGTERM":         func(t *testing.T, c *container) { require.NoError(t, c.cmd.Process.Signal(syscall.SIGTERM)) },
-		"SIGINT":          func(t *testing.T, c *container) { require.NoError(t, c.cmd.Process.Signal(syscall.SIGINT)) },
-		"the parent dies": func(t *testing.T, c *container) { require.NoError(t, c.hold.Close()) },
-		"SIGTERM twice": func(t *testing.T, c *container) {
-			require.NoError(t, c.cmd.Process.Signal(syscall.SIGTERM))
+	endings := map[string]func(c *container) error{
+		"SIGTERM":         func(c *container) error { return c.cmd.Process.Signal(syscall.SIGTERM) },
+		"SIGINT":          func(c *container) error { return c.cmd.Process.Signal(syscall.SIGINT) },
+		"the parent dies": func(c *container) error { return c.hold.Close() },
+		"SIGTERM twice": func(c *container) error {
+			err := c.cmd.Process.Signal(syscall.SIGTERM)
 			_ = c.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by then
+			return err
 		},
 	}
 	for name, end := range endings {
@@ -72,7 +73,7 @@ func TestEndingsSaveTheWork(t *testing.T) {
 			c, _ := w.ready(w.claim("s1"))
 			events := c.events(bootapi.PathEvents)
 			w.edit("s1")
-			end(t, c)
+			require.NoError(t, end(c))
 			var last bootapi.Phase
 			for e := range events {
 				if e.name == bootapi.EventStatus {
@@ -124,7 +125,8 @@ func TestEndDuringBuild(t *testing.T) {
 fs.writeFileSync("generated.txt", "half");
 fs.writeFileSync("../pid", String(process.pid));
 setInterval(() => {}, 1000);
-`}))
+`,
+	}))
 	claim := w.claim("s1")
 	c := w.start("s1", claim.Token)
 	c.post(bootapi.PathClaim, claim)

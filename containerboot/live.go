@@ -96,7 +96,7 @@ func live(ctx context.Context, s *settings, listener net.Listener, log *zap.Logg
 		end(err)
 	case <-ctx.Done():
 	}
-	return srv.stop(context.Cause(ctx), web, &running, log, code)
+	return srv.stop(context.WithoutCancel(ctx), context.Cause(ctx), web, &running, log, code)
 }
 
 // watch ends the container when no edge has been heard of for a time.
@@ -116,9 +116,9 @@ func (s *server) watch(ctx context.Context, atMost time.Duration, end context.Ca
 	}
 }
 
-// stop saves the work and ends what runs. The life's context has ended: what was
-// being built is stopping already.
-func (s *server) stop(why error, web *http.Server, running *sync.WaitGroup, log *zap.Logger, code int) int {
+// stop saves the work and ends what runs, for the reason given. The life's context
+// has ended, and what was being built is stopping already; ctx is without that end.
+func (s *server) stop(ctx context.Context, why error, web *http.Server, running *sync.WaitGroup, log *zap.Logger, code int) int {
 	log.Info("stopping", zap.String("reason", why.Error()))
 	if errors.Is(why, errUnclaimed) {
 		code = exitUnclaimed
@@ -131,8 +131,8 @@ func (s *server) stop(why error, web *http.Server, running *sync.WaitGroup, log 
 		if !waitFor(running, stopGrace) {
 			x.log.Error("what was being built did not stop in time")
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), saveGrace)
-		_, err := x.save(ctx, saveByStop)
+		saving, cancel := context.WithTimeout(ctx, saveGrace)
+		_, err := x.save(saving, saveByStop)
 		cancel()
 		if err != nil {
 			x.log.Error("saving at the end failed", zap.Error(err))
@@ -145,7 +145,7 @@ func (s *server) stop(why error, web *http.Server, running *sync.WaitGroup, log 
 	s.board.Enter(bootapi.PhaseStopping, "")
 	s.board.Close()
 
-	ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
+	ctx, cancel := context.WithTimeout(ctx, closeGrace)
 	defer cancel()
 	if web.Shutdown(ctx) != nil {
 		_ = web.Close() // what is still open is cut off

@@ -64,7 +64,7 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	defer files.close()
 
 	log := newLogger(stderr)
-	listener, err := listen(settings, files)
+	listener, err := listen(ctx, settings, files)
 	if err != nil {
 		log.Error("listening failed", zap.String("address", settings.listen), zap.Error(err))
 		return exitListen

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -77,9 +78,9 @@ func newWorld(t *testing.T, site map[string]string) *world {
 	w.push(site)
 	require.NoError(t, os.Mkdir(w.path, 0o755))
 	for _, name := range []string{"node", "npm", "git"} {
-		real, err := exec.LookPath(name)
+		program, err := exec.LookPath(name)
 		require.NoError(t, err)
-		script := fmt.Sprintf("#!/bin/sh\necho %s \"$@\" >>%s\nexec %s \"$@\"\n", name, w.calls, real)
+		script := fmt.Sprintf("#!/bin/sh\necho %s \"$@\" >>%s\nexec %s \"$@\"\n", name, w.calls, program)
 		require.NoError(t, os.WriteFile(filepath.Join(w.path, name), []byte(script), 0o755))
 	}
 	return w
@@ -245,7 +246,7 @@ func (c *container) request(method, path string, body any, headers ...string) *h
 
 func (c *container) do(method, path string, body any, headers ...string) (int, string) {
 	c.t.Helper()
-	resp := c.request(method, path, body, headers...)
+	resp := c.request(method, path, body, headers...) //nolint:bodyclose // closed by Cleanup
 	data, err := io.ReadAll(resp.Body)
 	require.NoError(c.t, err)
 	return resp.StatusCode, string(data)
@@ -318,7 +319,7 @@ func (c *container) events(path string) <-chan event {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+path, nil)
 	require.NoError(c.t, err)
 	r.Header.Set(bootapi.HeaderToken, c.token)
-	resp, err := http.DefaultClient.Do(r)
+	resp, err := http.DefaultClient.Do(r) //nolint:bodyclose // closed by Cleanup
 	require.NoError(c.t, err)
 	require.Equal(c.t, http.StatusOK, resp.StatusCode)
 	require.Equal(c.t, "text/event-stream", resp.Header.Get("Content-Type"))
@@ -361,9 +362,7 @@ func decode[T any](t *testing.T, body string) T {
 func with(base map[string]string, more map[string]string) map[string]string {
 	all := map[string]string{}
 	for _, m := range []map[string]string{base, more} {
-		for name, content := range m {
-			all[name] = content
-		}
+		maps.Copy(all, m)
 	}
 	return all
 }

@@ -43,7 +43,7 @@ func TestQuiesce(t *testing.T) {
 	code, _ = c.get("/")
 	assert.Equal(t, http.StatusOK, code, "reading goes on")
 	for _, path := range []string{"/", "/api/agent", bootapi.PathSave, bootapi.PathRebuild} {
-		resp := c.request(http.MethodPost, path, nil)
+		resp := c.request(http.MethodPost, path, nil) //nolint:bodyclose // closed by Cleanup
 		assert.Equal(t, http.StatusServiceUnavailable, resp.StatusCode, path)
 		assert.NotEmpty(t, resp.Header.Get("Retry-After"), path)
 	}

@@ -40,19 +40,11 @@ fs.appendFileSync("dist/index.html", fs.readFileSync("text.txt", "utf8") + "</h1
 					return
 				default:
 				}
-				r, err := http.NewRequest(http.MethodGet, c.url+"/session/s1/", nil)
-				if !assert.NoError(t, err) {
+				code, body, err := c.fetch("/session/s1/")
+				if !assert.NoError(t, err) { //nolint:testifylint // require must not be called here
 					return
 				}
-				r.Header.Set(bootapi.HeaderToken, c.token)
-				resp, err := http.DefaultClient.Do(r)
-				if !assert.NoError(t, err) {
-					return
-				}
-				body, err := io.ReadAll(resp.Body)
-				resp.Body.Close()
-				assert.NoError(t, err)
-				seen.Store(fmt.Sprint(resp.StatusCode, " ", string(body)), true)
+				seen.Store(fmt.Sprint(code, " ", body), true)
 				asked.Add(1)
 			}
 		})
@@ -115,4 +107,20 @@ func TestRemoteIsFollowedAfterAWake(t *testing.T) {
 		return body == "<h1>pushed meanwhile</h1>"
 	})
 	assert.FileExists(t, w.workspace("s1")+"/mine.txt")
+}
+
+// fetch is get for other goroutines than the test's own.
+func (c *container) fetch(path string) (int, string, error) {
+	r, err := http.NewRequest(http.MethodGet, c.url+path, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	r.Header.Set(bootapi.HeaderToken, c.token)
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(body), err
 }

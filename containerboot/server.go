@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,11 +37,11 @@ type server struct {
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch {
-	case r.URL.Path == bootapi.PathProof:
+	switch r.URL.Path {
+	case bootapi.PathProof:
 		s.serveProof(w, r)
 		return
-	case r.URL.Path == bootapi.PathClaim:
+	case bootapi.PathClaim:
 		s.serveClaim(w, r)
 		return
 	}
@@ -145,10 +146,8 @@ func readPost(w http.ResponseWriter, r *http.Request, limit int64, into any) boo
 
 // allow reports whether a request has one of the methods, or refuses it.
 func allow(w http.ResponseWriter, r *http.Request, methods ...string) bool {
-	for _, m := range methods {
-		if r.Method == m {
-			return true
-		}
+	if slices.Contains(methods, r.Method) {
+		return true
 	}
 	w.Header().Set("Allow", strings.Join(methods, ", "))
 	refuse(w, http.StatusMethodNotAllowed, "method not allowed")

@@ -47,11 +47,15 @@ func TestSettingsAreCheckedAllAtOnce(t *testing.T) {
 	}{
 		"nothing": {nil, []string{"CLIENT_ID: must be set", "CLIENT_CONFIG: must be set"}},
 		"everything wrong": {
-			[]string{"WEBORDINARY_TOKEN_HASH=abc", "PORT=99999", "LISTEN_ADDRESS=example.com:80", "WORKSPACE_PATH=relative", "CACHE_PATH=../x",
-				"API_UPSTREAM=ftp://x", "WEBORDINARY_PARENT_FD=2", "WEBORDINARY_LOCK_FD=x", "CLIENT_ID=a", "CLIENT_CONFIG={}", "CLIENT_CONFIG_TABLE=t"},
-			[]string{"WEBORDINARY_TOKEN_HASH: must be", "PORT: must be", "LISTEN_ADDRESS: must be", "WORKSPACE_PATH: must be", "CACHE_PATH: must be",
+			[]string{
+				"WEBORDINARY_TOKEN_HASH=abc", "PORT=99999", "LISTEN_ADDRESS=example.com:80", "WORKSPACE_PATH=relative", "CACHE_PATH=../x",
+				"API_UPSTREAM=ftp://x", "WEBORDINARY_PARENT_FD=2", "WEBORDINARY_LOCK_FD=x", "CLIENT_ID=a", "CLIENT_CONFIG={}", "CLIENT_CONFIG_TABLE=t",
+			},
+			[]string{
+				"WEBORDINARY_TOKEN_HASH: must be", "PORT: must be", "LISTEN_ADDRESS: must be", "WORKSPACE_PATH: must be", "CACHE_PATH: must be",
 				"API_UPSTREAM: ", "WEBORDINARY_PARENT_FD: must be", "WEBORDINARY_LOCK_FD: must be", "CLIENT_ID: conflicts", "CLIENT_CONFIG: conflicts",
-				"CLIENT_CONFIG_TABLE: is not supported yet"},
+				"CLIENT_CONFIG_TABLE: is not supported yet",
+			},
 		},
 		"a port with a sign":    {[]string{hash, "PORT=+80"}, []string{"PORT: must be"}},
 		"the root as workspace": {[]string{hash, "WORKSPACE_PATH=/"}, []string{"WORKSPACE_PATH: must not be the root"}},
@@ -60,8 +64,10 @@ func TestSettingsAreCheckedAllAtOnce(t *testing.T) {
 		"a config with a typo":  {[]string{"CLIENT_ID=amelia", config + `,"build":{"comand":"x"}}`}, []string{"build.comand"}},
 		"a mode of the future":  {[]string{"CLIENT_ID=amelia", config + `,"build":{"mode":"server"}}`}, []string{"build.mode"}},
 		"a disabled client":     {[]string{"CLIENT_ID=amelia", config + `,"disabled":true}`}, []string{"the client is disabled"}},
-		"a key that is elsewhere": {[]string{"CLIENT_ID=amelia", strings.Replace(config, `"branch"`, `"deployKey":"env:KEY","branch"`, 1) + "}"},
-			[]string{"deployKey"}},
+		"a key that is elsewhere": {
+			[]string{"CLIENT_ID=amelia", strings.Replace(config, `"branch"`, `"deployKey":"env:KEY","branch"`, 1) + "}"},
+			[]string{"deployKey"},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

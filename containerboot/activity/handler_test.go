@@ -70,7 +70,7 @@ func TestTransfersAndStreams(t *testing.T) {
 	serve := func(contentType string, begin bool) string {
 		c := newClock()
 		a := New(c.now)
-		r := httptest.NewRequest("GET", "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		var during string
 		a.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", contentType)
@@ -100,7 +100,7 @@ func TestLargeFile(t *testing.T) {
 		header string
 		want   []byte
 	}{{"", content}, {"bytes=5-999999", content[5:1_000_000]}} {
-		r, err := http.NewRequest("GET", srv.URL, nil)
+		r, err := http.NewRequest(http.MethodGet, srv.URL, nil)
 		require.NoError(t, err)
 		r.Header.Set("Range", ask.header)
 		resp, err := srv.Client().Do(r)
@@ -166,8 +166,9 @@ func TestSockets(t *testing.T) {
 			require.NoError(t, err)
 			_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: "+tc.protocol+"\r\n\r\n")
 			require.NoError(t, err)
-			_, err = http.ReadResponse(bufio.NewReader(conn), nil)
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
 			_, err = conn.Write(tc.sent)
 			require.NoError(t, err)
 			require.NoError(t, conn.Close())

@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -85,8 +86,8 @@ func (c *Cache) Get(key string) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := len(names) - 1; i >= 0; i-- {
-		e, err := c.open(filepath.Join(c.dir, names[i]), key)
+	for _, name := range slices.Backward(names) {
+		e, err := c.open(filepath.Join(c.dir, name), key)
 		if err != nil {
 			continue // it was evicted meanwhile, or is broken and removed
 		}

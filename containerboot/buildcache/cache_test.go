@@ -298,7 +298,7 @@ func TestKeysAreOneWord(t *testing.T) {
 	c := newCache(t)
 	for _, key := range []string{"", "a/b", "..", "a.b"} {
 		_, err := c.Put(key, t.TempDir(), PutOptions{})
-		assert.Error(t, err, key)
+		require.Error(t, err, key)
 	}
 	_, err := c.Put("k", filepath.Join(t.TempDir(), "missing"), PutOptions{})
 	require.Error(t, err)

@@ -52,14 +52,22 @@ func copyLink(to, path, root string, keep bool) error {
 		}
 		return os.Symlink(target, to)
 	}
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil || !strings.HasPrefix(real, root+string(filepath.Separator)) {
-		return nil // it leads nowhere, or out
+	if file := fileInside(path, root); file != "" {
+		return copyFile(to, file)
 	}
-	if info, err := os.Lstat(real); err != nil || !info.Mode().IsRegular() {
-		return nil
+	return nil
+}
+
+// fileInside is the regular file inside root that a link leads to, or "".
+func fileInside(link, root string) string {
+	target, err := filepath.EvalSymlinks(link)
+	if err != nil || !strings.HasPrefix(target, root+string(filepath.Separator)) {
+		return ""
 	}
-	return copyFile(to, real)
+	if info, err := os.Lstat(target); err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	return target
 }
 
 func copyFile(to, from string) error {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -55,8 +56,8 @@ var knownFaults = []struct {
 // explain makes a failure of a step's error. what begins the sentence where nothing
 // better is known ("The build failed").
 func (b *Builder) explain(phase bootapi.Phase, what string, err error) error {
-	f := &Failed{Failure: bootapi.Failure{Phase: phase, Cause: what + ".", Detail: err.Error()}, err: err}
-	if failed := (*Failed)(nil); errors.As(err, &failed) {
+	f := &Error{Failure: bootapi.Failure{Phase: phase, Cause: what + ".", Detail: err.Error()}, err: err}
+	if failed := (*Error)(nil); errors.As(err, &failed) {
 		return err
 	}
 	run := (*tool.Error)(nil)
@@ -138,22 +139,22 @@ var (
 // findMessage finds the message of a failure and where in the site it happened
 // ("/path/to/file line 12", or "page /index.html"); both may be empty.
 func findMessage(lines []string) (message, location string) {
-	for i := len(lines) - 1; i >= 0; i-- {
-		if stackTitle.MatchString(lines[i]) {
+	for i, line := range slices.Backward(lines) {
+		if stackTitle.MatchString(line) {
 			if message, location = astroMessage(lines[:i]); message != "" {
 				return message, location
 			}
 		}
 	}
-	for i := len(lines) - 1; i >= 0; i-- {
-		if errorLine.MatchString(lines[i]) {
-			return lines[i], thrownAt(lines[:i])
+	for i, line := range slices.Backward(lines) {
+		if errorLine.MatchString(line) {
+			return line, thrownAt(lines[:i])
 		}
 	}
 	last := ""
-	for i := len(lines) - 1; i >= 0; i-- {
-		line := strings.TrimSpace(lines[i])
-		if line == "" || npmNoise.MatchString(lines[i]) || stackLine.MatchString(lines[i]) {
+	for _, raw := range slices.Backward(lines) {
+		line := strings.TrimSpace(raw)
+		if line == "" || npmNoise.MatchString(raw) || stackLine.MatchString(raw) {
 			continue
 		}
 		if last == "" {
@@ -243,8 +244,8 @@ func lineOf(location string) string { return lineSuffix.FindString(location) }
 // inSite takes the machine's paths out of a text.
 func (b *Builder) inSite(text string) string {
 	roots := []string{b.dir, b.cfg.Workspace}
-	if real, err := filepath.EvalSymlinks(b.cfg.Workspace); err == nil && real != b.cfg.Workspace {
-		roots = append(roots, filepath.Join(real, filepath.FromSlash(b.cfg.Site.Directory)), real)
+	if workspace, err := filepath.EvalSymlinks(b.cfg.Workspace); err == nil && workspace != b.cfg.Workspace {
+		roots = append(roots, filepath.Join(workspace, filepath.FromSlash(b.cfg.Site.Directory)), workspace)
 	}
 	for _, root := range roots {
 		text = strings.ReplaceAll(text, "file://"+root+"/", "")

@@ -56,8 +56,10 @@ func TestExplain(t *testing.T) {
 		"full disk, tool": {ran("npm error ENOSPC: no space left on device, write"), diskFull, false},
 		"full disk, ours": {fmt.Errorf("keeping: %w", &os.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}), diskFull, false},
 		"registry down":   {ran("npm error code ECONNREFUSED", "npm error errno ECONNREFUSED"), "The package registry could not be reached.", true},
-		"no such package": {ran("npm error code E404", "npm error 404 Not Found - GET https://registry.example/nope - Not found"),
-			"A package that the site needs was not found in the registry: Not Found - GET https://registry.example/nope - Not found", false},
+		"no such package": {
+			ran("npm error code E404", "npm error 404 Not Found - GET https://registry.example/nope - Not found"),
+			"A package that the site needs was not found in the registry: Not Found - GET https://registry.example/nope - Not found", false,
+		},
 		"out of memory": {ran("FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory"), "There was not enough memory.", false},
 		"too long":      {fmt.Errorf("x: %w", context.DeadlineExceeded), "Installing: it took too long.", true},
 		"no npm":        {&exec.Error{Name: "npm", Err: exec.ErrNotFound}, `Installing: the program "npm" is not installed here.`, false},
@@ -67,7 +69,7 @@ func TestExplain(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var f *Failed
+			var f *Error
 			require.ErrorAs(t, b.explain(bootapi.PhaseInstalling, "Installing", tc.err), &f)
 			assert.Equal(t, tc.cause, f.Cause)
 			assert.Equal(t, tc.retryable, f.Retryable)

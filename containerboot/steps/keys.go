@@ -40,8 +40,10 @@ func (b *Builder) distKey(ctx context.Context, content string) (string, error) {
 		return "", err
 	}
 	s := b.cfg.Site
-	parts := []string{"dist v1", b.cfg.ClientID, content, s.Directory, s.Install, s.Command, b.output, s.Mode,
-		node, runtime.GOOS, runtime.GOARCH}
+	parts := []string{
+		"dist v1", b.cfg.ClientID, content, s.Directory, s.Install, s.Command, b.output, s.Mode,
+		node, runtime.GOOS, runtime.GOARCH,
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
 		parts = append(parts, name, s.Env[name])
 	}
@@ -66,8 +68,10 @@ func (b *Builder) modulesKey(ctx context.Context, content string, lock string) (
 	if err != nil {
 		return modulesKeys{}, err
 	}
-	parts := []string{"node_modules v1", b.cfg.ClientID, b.cfg.Site.Directory, b.cfg.Site.Install,
-		node, npm, runtime.GOOS, runtime.GOARCH}
+	parts := []string{
+		"node_modules v1", b.cfg.ClientID, b.cfg.Site.Directory, b.cfg.Site.Install,
+		node, npm, runtime.GOOS, runtime.GOARCH,
+	}
 	for _, name := range slices.Sorted(maps.Keys(b.cfg.Site.Env)) {
 		parts = append(parts, name, b.cfg.Site.Env[name])
 	}
@@ -167,16 +171,16 @@ func (b *Builder) version(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", nil
 	}
-	real, err := filepath.EvalSymlinks(path)
+	program, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return "", fmt.Errorf("finding %s: %w", name, err)
 	}
-	info, err := os.Stat(real)
+	info, err := os.Stat(program)
 	if err != nil {
 		return "", fmt.Errorf("finding %s: %w", name, err)
 	}
 	memo := filepath.Join(b.cfg.CacheDir, b.cfg.ClientID, "versions",
-		keyOf(name, real, fmt.Sprint(info.Size()), fmt.Sprint(info.ModTime().UnixNano())))
+		keyOf(name, program, fmt.Sprint(info.Size()), fmt.Sprint(info.ModTime().UnixNano())))
 	if v, err := os.ReadFile(memo); err == nil && len(v) > 0 {
 		return string(v), nil
 	}

@@ -88,20 +88,20 @@ func (b *Builder) Exclude() []string {
 	return []string{"/" + filepath.ToSlash(rel) + "/"}
 }
 
-// Failed is a step that failed, as it is told to people.
-type Failed struct {
+// Error is a step that failed, as it is told to people.
+type Error struct {
 	bootapi.Failure
 	err error
 }
 
 // Error is the cause in a sentence.
-func (f *Failed) Error() string { return f.Cause }
+func (f *Error) Error() string { return f.Cause }
 
 // Unwrap returns what lies behind; may be nil.
-func (f *Failed) Unwrap() error { return f.err }
+func (f *Error) Unwrap() error { return f.err }
 
 func fail(phase bootapi.Phase, err error, format string, args ...any) error {
-	f := &Failed{Failure: bootapi.Failure{Phase: phase, Cause: fmt.Sprintf(format, args...)}, err: err}
+	f := &Error{Failure: bootapi.Failure{Phase: phase, Cause: fmt.Sprintf(format, args...)}, err: err}
 	if err != nil {
 		f.Detail = err.Error()
 	}
@@ -134,11 +134,11 @@ func (b *Builder) where() string {
 // check finds the site in the working tree.
 func (b *Builder) check() error {
 	const phase = bootapi.PhaseInstalling
-	real, err := realBelow(b.cfg.Workspace, b.dir)
+	dir, err := realBelow(b.cfg.Workspace, b.dir)
 	if err != nil {
 		return fail(phase, err, "This repository has no folder %q.", b.cfg.Site.Directory)
 	}
-	if info, err := os.Stat(real); err != nil || !info.IsDir() {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return fail(phase, err, "This repository has no folder %q.", b.cfg.Site.Directory)
 	}
 	if b.cfg.Site.Install != "" && b.cfg.Site.Command != "" {
@@ -159,14 +159,14 @@ func realBelow(root, path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	real, err := filepath.EvalSymlinks(path)
+	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return "", err
 	}
-	if real != realRoot && !strings.HasPrefix(real, realRoot+string(filepath.Separator)) {
+	if target != realRoot && !strings.HasPrefix(target, realRoot+string(filepath.Separator)) {
 		return "", errOutside
 	}
-	return real, nil
+	return target, nil
 }
 
 // run runs a tool in the site's folder, its output on the board.
