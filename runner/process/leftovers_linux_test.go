@@ -68,13 +68,13 @@ func TestNothingIsLeftBehind(t *testing.T) {
 // Edge and container killed together leave nobody to end what the container started.
 func TestNewEdgeSweepsUp(t *testing.T) {
 	dataDir := t.TempDir()
-	edge := startEdge(t, dataDir, "brood")
-	old := stateOf(t, dataDir, "brood")
+	edge := startEdge(t, dataDir, "brood-at-home")
+	old := stateOf(t, dataDir, "brood-at-home")
 	require.NoError(t, syscall.Kill(edge.Process.Pid, syscall.SIGSTOP), "so that it cannot clean up")
 	old.signal(syscall.SIGKILL)
 	kill(edge)
 	require.Eventually(t, func() bool { return !old.alive() }, 5*time.Second, 5*time.Millisecond)
-	brood := broodOf(t, dataDir, "brood")
+	brood := broodOf(t, dataDir, "brood-at-home")
 	newRunner(t, dataDir)
 	require.Eventually(t, func() bool { return countAlive(brood) == 0 }, 10*time.Second, 10*time.Millisecond)
 }

@@ -40,7 +40,9 @@ func TestMain(m *testing.M) {
 //	stubborn  ends for nothing but SIGKILL
 //	slow      takes a second and a half to save
 //	dies      ends at once, with status 3
-//	brood     starts processes in groups and sessions of their own
+//	brood     starts processes in groups and sessions of their own; what leaves the
+//	          session has its home in the session's folder, as a client's tools do
+//	brood-at-home  the same, and all have
 //	environ   writes down its environment
 //
 // It writes a line to "starts" in its session's folder when it starts, to "saves" when
@@ -81,7 +83,9 @@ func container() int {
 		for _, attr := range []*syscall.SysProcAttr{{}, {Setpgid: true}, {Setsid: true}} {
 			child := exec.Command("sleep", "600")
 			child.SysProcAttr = attr
-			child.Env = append(os.Environ(), "HOME="+filepath.Join(dir, "home"))
+			if attr.Setsid || strings.HasPrefix(id, "brood-at-home") {
+				child.Env = append(os.Environ(), "HOME="+filepath.Join(dir, "home"))
+			}
 			if err := child.Start(); err != nil {
 				fmt.Println(err)
 				return 1
