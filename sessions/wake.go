@@ -72,7 +72,9 @@ func (s *Service) joinWake(e *live, w wish) (v View, o *op, late bool) {
 		return e.view(), nil, false
 	case o == nil:
 		return View{}, s.beginWake(e, w == wishWakeNow), false
-	case o.kind != opWake, o.ending && w == wishWakeNow:
+	// A wake that has come to its end, but whose container was lost or has failed
+	// since, is no longer the one that is asked for.
+	case o.kind != opWake, e.wish >= wishSettle, o.ending && w == wishWakeNow:
 		e.want(w)
 		return e.view(), nil, false
 	default:
