@@ -48,6 +48,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	private := strings.HasPrefix(r.URL.Path, bootapi.PathPrivate)
 	if !s.admits(r, private) {
+		w.Header().Set(bootapi.HeaderRefused, "token")
 		refuse(w, http.StatusMisdirectedRequest, "this is another session's container")
 		return
 	}

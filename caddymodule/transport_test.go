@@ -1,0 +1,116 @@
+package caddymodule
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/sessions"
+)
+
+// through sends a request over the transport to a server, as the route's.
+func through(t *testing.T, tr http.RoundTripper, server *httptest.Server, route *sessions.Route, passive bool, header http.Header) (*http.Response, error) {
+	t.Helper()
+	u, err := url.Parse(server.URL + "/")
+	require.NoError(t, err)
+	vars := map[string]any{routeVar: route}
+	if passive {
+		vars[passiveVar] = true
+	}
+	ctx := context.WithValue(context.Background(), caddyhttp.VarsCtxKey, vars)
+	req := (&http.Request{Method: http.MethodGet, URL: u, Header: header, Host: "edit.acme.test"}).WithContext(ctx)
+	return tr.RoundTrip(req)
+}
+
+// newTransport is a Transport whose connections all go to the server, whatever the URL's host.
+func newTransport(t *testing.T, server *httptest.Server) *Transport {
+	t.Helper()
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	t.Cleanup(cancel)
+	tr := new(Transport)
+	require.NoError(t, tr.Provision(ctx))
+	inner := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, server.Listener.Addr().String())
+	}}
+	t.Cleanup(inner.CloseIdleConnections)
+	tr.http = inner
+	return tr
+}
+
+func TestTransportSaysWhoItIsAndStripsWhatVisitorsMayNotSay(t *testing.T) {
+	var got http.Header
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header.Clone() }))
+	defer server.Close()
+	tr := newTransport(t, server)
+	route := &sessions.Route{SessionID: "one", Token: "secret", Epoch: 3}
+
+	res, err := through(t, tr, server, route, false, http.Header{
+		"X-Webordinary-Token":    {"forged"},
+		"X-Webordinary-Activity": {"none"},
+		"X-Webordinary-Other":    {"x"},
+		"Cookie":                 {"a=1; webordinary_session=one; b=2"},
+	})
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	assert.Equal(t, []string{"secret"}, got[bootapi.HeaderToken])
+	assert.Equal(t, []string{"/session/one"}, got["X-Forwarded-Prefix"])
+	assert.NotContains(t, got, "X-Webordinary-Other")
+	assert.NotContains(t, got, bootapi.HeaderActivity)
+	assert.Equal(t, "a=1; b=2", got.Get("Cookie"))
+
+	res, err = through(t, tr, server, route, true, http.Header{})
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	assert.Equal(t, bootapi.ActivityNone, got.Get(bootapi.HeaderActivity))
+}
+
+func TestTransportTellsAContainersRefusalFromTheSites(t *testing.T) {
+	refusal := ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if refusal != "" {
+			w.Header().Set(bootapi.HeaderRefused, refusal)
+		}
+		w.WriteHeader(http.StatusMisdirectedRequest)
+	}))
+	defer server.Close()
+	tr := newTransport(t, server)
+	route := &sessions.Route{SessionID: "one", Token: "secret", Epoch: 1}
+
+	res, err := through(t, tr, server, route, false, http.Header{})
+	require.NoError(t, err, "a site may answer 421 too")
+	require.NoError(t, res.Body.Close())
+	refusal = "token"
+	_, err = through(t, tr, server, route, false, http.Header{}) //nolint:bodyclose // there is none
+	require.ErrorIs(t, err, errMisdirected)
+}
+
+func TestTransportKeepsConnectionsOfEpochsApart(t *testing.T) {
+	var conns int
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			conns++
+		}
+	}
+	server.Start()
+	defer server.Close()
+	tr := newTransport(t, server)
+	for _, epoch := range []int64{1, 1, 2} {
+		res, err := through(t, tr, server, &sessions.Route{SessionID: "one", Epoch: epoch}, false, http.Header{})
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+	}
+	assert.Equal(t, 2, conns, "the second request uses the first one's connection, the third must not")
+	older := &sessions.Route{SessionID: "acme#jo#spring menu", Epoch: 1}
+	_, err := url.Parse("http://" + older.PoolKey())
+	require.NoError(t, err, "ids of the older tools make host names too")
+}
