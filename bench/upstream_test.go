@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -30,7 +31,17 @@ var kilobyte = []byte(strings.Repeat("k", 1024))
 // kilobyte. It returns an exit status.
 func serveUpstream() int {
 	told, hash := os.Getenv(envUpstream), os.Getenv(bootapi.EnvTokenHash)
-	address := net.JoinHostPort("127.0.0.1", os.Getenv(bootapi.EnvPort))
+	fd, err := strconv.Atoi(os.Getenv(bootapi.EnvListenFD))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, bootapi.EnvListenFD, err)
+		return 1
+	}
+	listener, err := net.FileListener(os.NewFile(uintptr(fd), "listener"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	address := listener.Addr().String()
 	status := bootapi.Status{SessionID: os.Getenv(bootapi.EnvSessionID), Phase: bootapi.PhaseReady}
 	mux := http.NewServeMux()
 	mux.HandleFunc(bootapi.PathProof, func(w http.ResponseWriter, r *http.Request) {
@@ -83,14 +94,14 @@ func serveUpstream() int {
 		w.Header().Set("Content-Type", "text/plain")
 		_, _ = w.Write(kilobyte) // the reader may be gone
 	})
-	server := &http.Server{Addr: address, Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	end := make(chan os.Signal, 1)
 	signal.Notify(end, syscall.SIGTERM, syscall.SIGINT)
 	go func() {
 		<-end
 		_ = server.Close() // it ends either way
 	}()
-	if err := server.ListenAndServe(); err != http.ErrServerClosed { //nolint:errorlint // it is returned bare
+	if err := server.Serve(listener); err != http.ErrServerClosed { //nolint:errorlint // it is returned bare
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

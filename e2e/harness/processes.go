@@ -20,6 +20,7 @@ import (
 // Process is a process as the kernel shows it.
 type Process struct {
 	PID     int
+	Parent  int
 	Command string
 	// SessionID is that of its environment; "" if it has none.
 	SessionID string
@@ -62,7 +63,21 @@ func look(pid int, dir string) (Process, bool) {
 	if cwd != dir && !strings.HasPrefix(cwd, dir+"/") && !bytes.Contains(environ, []byte(dir)) && !bytes.Contains(cmdline, []byte(dir)) {
 		return Process{}, false
 	}
-	p := Process{PID: pid, Command: string(bytes.TrimSpace(bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '})))}
+	status, err := os.ReadFile(filepath.Join(proc, "stat"))
+	if err != nil {
+		return Process{}, false
+	}
+	// The command's name, in brackets, may hold spaces; then come state and parent.
+	_, rest, _ := strings.Cut(string(status), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 2 {
+		return Process{}, false
+	}
+	parent, err := strconv.Atoi(fields[1])
+	if err != nil {
+		return Process{}, false
+	}
+	p := Process{PID: pid, Parent: parent, Command: string(bytes.TrimSpace(bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '})))}
 	for kv := range bytes.SplitSeq(environ, []byte{0}) {
 		if id, ok := bytes.CutPrefix(kv, []byte("SESSION_ID=")); ok {
 			p.SessionID = string(id)
@@ -74,9 +89,13 @@ func look(pid int, dir string) (Process, bool) {
 // Containers returns the containerboot processes of the edge's data folder.
 func (e *Edge) Containers() []Process {
 	e.t.Helper()
-	return slices.DeleteFunc(Processes(e.t, e.Data), func(p Process) bool {
+	all := slices.DeleteFunc(Processes(e.t, e.Data), func(p Process) bool {
 		name, _, _ := strings.Cut(p.Command, " ")
 		return filepath.Base(name) != "containerboot"
+	})
+	// A child that has not run its own program yet looks like its parent.
+	return slices.DeleteFunc(slices.Clone(all), func(p Process) bool {
+		return slices.ContainsFunc(all, func(q Process) bool { return q.PID == p.Parent })
 	})
 }
 
