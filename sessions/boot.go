@@ -161,7 +161,7 @@ func (b *boot) describe(ctx context.Context) (Container, error) {
 	case errors.Is(err, ErrNoContainer):
 		return c, b.ended(err.Error())
 	case err != nil:
-		return Container{Running: true}, nil //nolint:nilerr // it is asked again
+		return Container{Running: true}, nil
 	case !c.Running:
 		return c, b.ended(c.Reason)
 	}
@@ -315,6 +315,7 @@ func (b *boot) told(f *bootapi.Failure) error {
 	switch f.Phase {
 	case bootapi.PhaseClaimed, bootapi.PhaseCloning, bootapi.PhaseInstalling, bootapi.PhaseBuilding, bootapi.PhaseReady:
 		e.phase = f.Phase
+	default: // not a phase in which a site can fail
 	}
 	if e.cause == "" {
 		e.cause = "The site could not be started."

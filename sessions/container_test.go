@@ -33,7 +33,6 @@ type container struct {
 	stops   int
 	reason  string
 	dead    bool
-	stopped bool
 }
 
 // script is how containers of a test behave. The zero value is ready at once.
@@ -61,7 +60,7 @@ func newContainer(ref string, req sessions.StartRequest, s script) (*container, 
 	if s.silent {
 		return c, ln.Close()
 	}
-	go c.server.Serve(ln) //nolint:errcheck // ends with Close
+	go c.server.Serve(ln)
 	return c, nil
 }
 

@@ -11,8 +11,9 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/webordinary/router/configstore"
 	"go.uber.org/zap"
+
+	"github.com/webordinary/router/configstore"
 )
 
 // ErrInvalid: a request for a session is not well formed. See InvalidError.
@@ -177,19 +178,19 @@ func (s *Service) create(ctx context.Context, req CreateRequest, client configst
 	defer s.release(e)
 	e.mu.Lock()
 	// Nobody knows the id yet, so nothing else can be under way.
-	o := s.begin(e, opWake, func(o *op) {
-		ctx, cancel := context.WithTimeout(o.ctx, registryTimeout)
-		stored, err := s.registry.Create(ctx, r, client.Settings.MaxConcurrentSessions)
+	o := s.begin(e, opWake, func(ctx context.Context, o *op) {
+		writing, cancel := context.WithTimeout(ctx, registryTimeout)
+		stored, err := s.registry.Create(writing, r, client.Settings.MaxConcurrentSessions)
 		cancel()
 		if err != nil {
-			o.refuse(err)
+			o.refuse(ctx, err)
 			return
 		}
 		r = stored
 		e.publish(stored)
 		s.logger(stored).Info("session created", zap.Bool("wake", true))
 		o.announce()
-		s.boot(o, &held{s: s, e: e, r: stored}, client, now, false)
+		s.boot(ctx, o, &held{s: s, e: e, r: stored}, client, now, false)
 	})
 	e.mu.Unlock()
 	select {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
 	"github.com/webordinary/router/configstore"
 	"github.com/webordinary/router/sessions"
 )

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
 	"github.com/webordinary/router/configstore"
 	"github.com/webordinary/router/sessions"
 )
@@ -67,7 +68,7 @@ func TestSessionThatCannotSaveStaysActive(t *testing.T) {
 
 	err := s.Sleep(t.Context(), id, "by hand")
 	require.ErrorIs(t, err, sessions.ErrNotSaved)
-	assert.ErrorContains(t, err, "remote refused")
+	require.ErrorContains(t, err, "remote refused")
 	require.ErrorIs(t, s.Delete(t.Context(), id), sessions.ErrNotSaved)
 	assert.Equal(t, sessions.StatusActive, b.record(id).Status)
 	now, ok := s.Route(id)
@@ -136,6 +137,7 @@ func TestDeleteFromEveryState(t *testing.T) {
 			defer w.Close()
 			saving := make(chan struct{})
 			switch status {
+			case sessions.StatusInactive:
 			case sessions.StatusInitializing:
 				r.set(func(r *runner) { r.script.gate = make(chan struct{}) })
 				_, err := s.Wake(t.Context(), id)
@@ -145,7 +147,7 @@ func TestDeleteFromEveryState(t *testing.T) {
 			case sessions.StatusDraining:
 				r.set(func(r *runner) { r.script.saving = saving })
 				b.awake(s, id)
-				go s.Sleep(t.Context(), id, "by hand") //nolint:errcheck // the delete tells
+				go s.Sleep(t.Context(), id, "by hand")
 				b.becomes(id, sessions.StatusDraining)
 			case sessions.StatusFailed:
 				r.set(func(r *runner) { r.err = errors.New("no") })

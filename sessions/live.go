@@ -46,7 +46,6 @@ const (
 // op is one thing being done to a session. An edge does one at a time.
 type op struct {
 	kind   opKind
-	ctx    context.Context
 	cancel context.CancelCauseFunc
 	// begun is closed when a wake has been written, or refused with err.
 	begun chan struct{}
@@ -113,16 +112,18 @@ func (s *Service) holdAll() []*live {
 
 // begin makes a new op the session's and runs it. There must be none, and e.mu is
 // held. While the service closes it returns an op that has ended with ErrClosed.
-func (s *Service) begin(e *live, kind opKind, run func(*op)) *op {
+//
+//nolint:contextcheck,nolintlint // an op outlives whoever asks for it
+func (s *Service) begin(e *live, kind opKind, run func(context.Context, *op)) *op {
 	ctx, cancel := context.WithCancelCause(s.ctx)
-	o := &op{kind: kind, ctx: ctx, cancel: cancel, begun: make(chan struct{}), done: make(chan struct{})}
+	o := &op{kind: kind, cancel: cancel, begun: make(chan struct{}), done: make(chan struct{})}
 	e.op = o
 	s.mu.Lock()
 	e.refs++
 	s.mu.Unlock()
 	running := s.spawn(func() {
 		defer s.release(e)
-		run(o)
+		run(ctx, o)
 		s.end(e, o)
 	})
 	if !running {
@@ -145,13 +146,14 @@ func (o *op) announce() {
 	}
 }
 
-// refuse tells whoever waits for it that there is nothing to do, or why not.
-func (o *op) refuse(err error) {
+// refuse tells whoever waits for it that there is nothing to do, or why not. ctx is the
+// op's.
+func (o *op) refuse(ctx context.Context, err error) {
 	if o.announced() {
 		return
 	}
 	o.idle = true
-	switch cause := context.Cause(o.ctx); {
+	switch cause := context.Cause(ctx); {
 	case err == nil || cause == nil:
 		o.err = err
 	case !errors.Is(cause, errInterrupted): // else the view shows what became of it

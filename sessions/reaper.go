@@ -5,8 +5,9 @@ import (
 	"errors"
 	"time"
 
-	"github.com/webordinary/router/configstore"
 	"go.uber.org/zap"
+
+	"github.com/webordinary/router/configstore"
 )
 
 const (
@@ -119,20 +120,20 @@ func (s *Service) beginAsk(e *live) {
 	if !e.routed {
 		return
 	}
-	s.begin(e, opAsk, func(o *op) {
+	s.begin(e, opAsk, func(ctx context.Context, _ *op) {
 		select {
 		case s.asking <- struct{}{}:
 			defer func() { <-s.asking }()
-			s.askIdle(o, e)
-		case <-o.ctx.Done():
+			s.askIdle(ctx, e)
+		case <-ctx.Done():
 		}
 	})
 }
 
 // askIdle asks a container whether it has been idle for its client's timeout, and puts
 // the session to sleep if it agrees.
-func (s *Service) askIdle(o *op, e *live) {
-	r, err := s.get(o.ctx, e.id)
+func (s *Service) askIdle(ctx context.Context, e *live) {
+	r, err := s.get(ctx, e.id)
 	if err != nil {
 		return // it stays due
 	}
@@ -144,15 +145,15 @@ func (s *Service) askIdle(o *op, e *live) {
 		e.mu.Unlock()
 		return
 	}
-	client, err := s.client(o.ctx, r.ClientID)
+	client, err := s.client(ctx, r.ClientID)
 	if err != nil && !errors.Is(err, configstore.ErrNotFound) {
 		return
 	}
 	log, timeout := s.logger(r), s.idleTimeout(client)
 	h := &held{s: s, e: e, r: r}
-	reply, err := s.containers.quiesce(o.ctx, r.address(), r.Start.Token, timeout)
+	reply, err := s.containers.quiesce(ctx, r.address(), r.Start.Token, timeout)
 	switch {
-	case err != nil && o.ctx.Err() != nil:
+	case err != nil && ctx.Err() != nil:
 		return
 	case err != nil:
 		log.Info("session's container does not answer", zap.Error(err))
@@ -162,7 +163,7 @@ func (s *Service) askIdle(o *op, e *live) {
 		e.mu.Unlock()
 		return
 	case reply.Agreed:
-		if err := s.drain(o, h, "idle"); err != nil && o.ctx.Err() == nil {
+		if err := s.drain(ctx, h, "idle"); err != nil && ctx.Err() == nil {
 			log.Error("putting idle session to sleep", zap.Error(err))
 		}
 		return
@@ -171,11 +172,11 @@ func (s *Service) askIdle(o *op, e *live) {
 	if idle >= timeout {
 		log.Info("idle session stays awake", zap.String("reason", reply.Reason), zap.Bool("busy", reply.Busy))
 	}
-	ctx, cancel := context.WithTimeout(o.ctx, drainPatience)
+	writing, cancel := context.WithTimeout(ctx, drainPatience)
 	defer cancel()
 	now := time.Now().UTC()
-	err = h.apply(ctx, Event{Kind: EventAsked, AskAt: now.Add(s.nextAsk(e, timeout, idle)), LastActivity: now.Add(-idle)})
-	if err != nil && o.ctx.Err() == nil {
+	err = h.apply(writing, Event{Kind: EventAsked, AskAt: now.Add(s.nextAsk(e, timeout, idle)), LastActivity: now.Add(-idle)})
+	if err != nil && ctx.Err() == nil {
 		log.Warn("writing when to ask the session again", zap.Error(err))
 	}
 }

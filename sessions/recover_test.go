@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
 	"github.com/webordinary/router/containerboot/bootapi"
 	"github.com/webordinary/router/sessions"
 )
@@ -122,7 +123,7 @@ func TestAfterACrashNothingIsWaitedForNeedlessly(t *testing.T) {
 			default:
 				b.awake(old, id)
 				if at == sessions.StatusDraining {
-					go old.Sleep(context.Background(), id, "x") //nolint:errcheck // it dies in it
+					go old.Sleep(context.Background(), id, "x")
 					b.becomes(id, sessions.StatusDraining)
 				}
 			}

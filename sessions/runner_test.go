@@ -71,18 +71,18 @@ func (r *runner) set(fn func(*runner)) {
 	fn(r)
 }
 
-func (r *runner) state() (script, error, <-chan struct{}) {
+func (r *runner) state() (script, <-chan struct{}, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	err := r.err
 	if r.down {
 		err = sessions.ErrRunnerUnavailable
 	}
-	return r.script, err, r.hold
+	return r.script, r.hold, err
 }
 
 func (r *runner) Start(ctx context.Context, req sessions.StartRequest) (sessions.Container, error) {
-	script, err, hold := r.state()
+	script, hold, err := r.state()
 	if err != nil {
 		return sessions.Container{}, err
 	}
@@ -139,7 +139,7 @@ func describe(c *container) sessions.Container {
 }
 
 func (r *runner) find(ref string) (*container, error) {
-	if _, err, _ := r.state(); err != nil && r.isDown() {
+	if _, _, err := r.state(); err != nil && r.isDown() {
 		return nil, err
 	}
 	r.m.mu.Lock()

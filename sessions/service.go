@@ -9,10 +9,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/webordinary/router/configstore"
-	"github.com/webordinary/router/containerboot/bootapi"
 	"go.uber.org/zap"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/containerboot/bootapi"
 )
 
 // Errors of a Service beside those of its registry; compare with errors.Is.
@@ -107,7 +108,7 @@ type Service struct {
 	tunables     atomic.Pointer[Tunables]
 	containers   *containerClient
 
-	ctx    context.Context // ends with Close
+	ctx    context.Context //nolint:containedctx // the service's own life; ends with Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	askAll chan struct{} // asks the reaper to ask every container at once

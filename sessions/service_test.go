@@ -12,14 +12,15 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"github.com/webordinary/router/configstore"
-	"github.com/webordinary/router/containerboot/bootapi"
-	"github.com/webordinary/router/sessions"
-	"github.com/webordinary/router/sessions/embedded"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/sessions"
+	"github.com/webordinary/router/sessions/embedded"
 )
 
 const (

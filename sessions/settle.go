@@ -42,20 +42,20 @@ func (s *Service) Lost(route *Route, cause error) {
 // closed when that is known. e.mu is held.
 func (s *Service) beginSettle(e *live) *op {
 	route, known := e.route, e.record
-	return s.begin(e, opSettle, func(o *op) {
+	return s.begin(e, opSettle, func(ctx context.Context, o *op) {
 		defer o.announce()
 		// Without the registry, which may be down, and as fast as it can be told.
 		if route != nil && known.Status == StatusActive && known.Epoch == route.Epoch &&
-			s.containers.serves(o.ctx, route.Address, known.Start.Token) == nil {
+			s.containers.serves(ctx, route.Address, known.Start.Token) == nil {
 			s.setRoute(e, known)
 			return
 		}
-		r, err := s.getPatiently(o.ctx, e)
+		r, err := s.getPatiently(ctx, e)
 		if err != nil {
 			return // deleted, or the edge closes
 		}
 		had := r.HoldsSlot()
-		if r, err = s.settle(o, e, r); err != nil || !had {
+		if r, err = s.settle(ctx, o, e, r); err != nil || !had {
 			return
 		}
 		e.mu.Lock()
@@ -89,10 +89,10 @@ func (s *Service) getPatiently(ctx context.Context, e *live) (Record, error) {
 // this edge has not started, or has lost sight of. It returns the record as it is then:
 // active, with its route; inactive or failed, without a container; or, with an error,
 // still open. A wake that an edge which died had begun is carried through.
-func (s *Service) settle(o *op, e *live, r Record) (Record, error) {
+func (s *Service) settle(ctx context.Context, o *op, e *live, r Record) (Record, error) {
 	h := &held{s: s, e: e, r: r}
-	err := s.settleHeld(o, h)
-	if err != nil && o.ctx.Err() == nil {
+	err := s.settleHeld(ctx, o, h)
+	if err != nil && ctx.Err() == nil {
 		if c := s.logger(r).Check(zap.DebugLevel, "session not settled"); c != nil {
 			c.Write(zap.String("status", string(r.Status)), zap.Error(err))
 		}
@@ -100,21 +100,21 @@ func (s *Service) settle(o *op, e *live, r Record) (Record, error) {
 	return h.record(), err
 }
 
-func (s *Service) settleHeld(o *op, h *held) error {
+func (s *Service) settleHeld(ctx context.Context, o *op, h *held) error {
 	r := h.record()
 	switch {
 	case !r.HoldsSlot():
 		return nil
 	case r.Status == StatusActive:
-		return s.find(o, h)
+		return s.find(ctx, h)
 	}
-	if err := s.takeOver(o, h); err != nil {
+	if err := s.takeOver(ctx, h); err != nil {
 		return err
 	}
 	if r.Status == StatusInitializing {
-		return s.resume(o, h)
+		return s.resume(ctx, o, h)
 	}
-	if err := s.stop(o, h, "left behind"); err != nil {
+	if err := s.stop(ctx, h, "left behind"); err != nil {
 		return err
 	}
 	s.logger(r).Info("session slept", zap.String("reason", "left behind while "+string(r.Status)))
@@ -123,39 +123,39 @@ func (s *Service) settleHeld(o *op, h *held) error {
 
 // takeOver makes an initializing, draining or failed session this edge's. ErrConflict
 // if another edge's lease on it must be respected.
-func (s *Service) takeOver(o *op, h *held) error {
+func (s *Service) takeOver(ctx context.Context, h *held) error {
 	r := h.record()
 	if r.Lease != nil && r.Lease.Holder != s.edge && !s.exclusive && !s.leases.expired(r, s.lease) {
 		gone := false
 		if r.Container != "" {
-			_, running, err := s.describe(o.ctx, r.Container)
+			running, err := s.describe(ctx, r.Container)
 			gone = err == nil && !running
 		}
 		if !gone {
 			return fmt.Errorf("%w: edge %s is at work on it", ErrConflict, r.Lease.Holder)
 		}
 	}
-	return h.apply(o.ctx, Event{Kind: EventRenew, Holder: s.edge})
+	return h.apply(ctx, Event{Kind: EventRenew, Holder: s.edge})
 }
 
-// describe asks the runner for a container, and whether it runs.
-func (s *Service) describe(ctx context.Context, ref string) (c Container, running bool, err error) {
+// describe asks the runner whether a container runs.
+func (s *Service) describe(ctx context.Context, ref string) (running bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
 	defer cancel()
-	c, err = s.runner.Describe(ctx, ref)
+	c, err := s.runner.Describe(ctx, ref)
 	if errors.Is(err, ErrNoContainer) {
-		return c, false, nil
+		return false, nil
 	}
-	return c, err == nil && c.Running, err
+	return err == nil && c.Running, err
 }
 
 // find looks for the container of an active session: it has its route when that
 // proves itself, and is inactive if it is gone.
-func (s *Service) find(o *op, h *held) error {
+func (s *Service) find(ctx context.Context, h *held) error {
 	r := h.record()
 	began := time.Now()
 	for wait := pollFirst; ; wait = min(2*wait, pollMost) {
-		err := s.containers.serves(o.ctx, r.address(), r.Start.Token)
+		err := s.containers.serves(ctx, r.address(), r.Start.Token)
 		if err == nil {
 			s.setRoute(h.e, r)
 			s.logger(r).Info("session's container found")
@@ -164,11 +164,11 @@ func (s *Service) find(o *op, h *held) error {
 		if errors.Is(err, errEnding) {
 			break
 		}
-		_, running, err := s.describe(o.ctx, r.Container)
+		running, err := s.describe(ctx, r.Container)
 		if err == nil && (!running || time.Since(began) > lostPatience) {
 			break
 		}
-		if err := sleep(o.ctx, wait); err != nil {
+		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
@@ -176,10 +176,10 @@ func (s *Service) find(o *op, h *held) error {
 	h.e.lookFor(savingStep)
 	defer h.e.lookFor("")
 	// To be sure that nothing of it is left, before the slot is free.
-	if err := s.stopSurely(o.ctx, r, "lost"); err != nil {
+	if err := s.stopSurely(ctx, r, "lost"); err != nil {
 		return err
 	}
-	if err := h.apply(o.ctx, Event{Kind: EventLost}); err != nil {
+	if err := h.apply(ctx, Event{Kind: EventLost}); err != nil {
 		return err
 	}
 	s.logger(r).Warn("session's container was lost")
@@ -188,22 +188,22 @@ func (s *Service) find(o *op, h *held) error {
 
 // resume goes on with a wake that an edge which died had begun. If its container is
 // gone, the session becomes inactive: the next wake is a new one.
-func (s *Service) resume(o *op, h *held) error {
+func (s *Service) resume(ctx context.Context, o *op, h *held) error {
 	r := h.record()
 	running := false
 	if r.Container != "" {
 		var err error
-		if _, running, err = s.describe(o.ctx, r.Container); err != nil {
+		if running, err = s.describe(ctx, r.Container); err != nil {
 			return err
 		}
 	} else {
-		containers, err := s.runner.List(o.ctx)
+		containers, err := s.runner.List(ctx)
 		if err != nil {
 			return err
 		}
 		for _, c := range containers {
 			if c.SessionID == r.SessionID && c.Epoch == r.Epoch && c.Running {
-				if err := h.apply(o.ctx, Event{Kind: EventStarted, Container: c.Ref}); err != nil {
+				if err := h.apply(ctx, Event{Kind: EventStarted, Container: c.Ref}); err != nil {
 					return err
 				}
 				running = true
@@ -211,22 +211,22 @@ func (s *Service) resume(o *op, h *held) error {
 		}
 	}
 	if !running {
-		return s.leave(o, h)
+		return s.leave(ctx, h)
 	}
-	client, err := s.client(o.ctx, r.ClientID)
+	client, err := s.client(ctx, r.ClientID)
 	if err != nil {
 		return err
 	}
 	o.announce()
-	s.boot(o, h, client, r.Start.At, true)
+	s.boot(ctx, o, h, client, r.Start.At, true)
 	return nil
 }
 
 // leave gives up a wake that an edge which died had begun: its container has ended, or
 // is about to, because that edge is gone.
-func (s *Service) leave(o *op, h *held) error {
+func (s *Service) leave(ctx context.Context, h *held) error {
 	h.e.step(savingStep)
-	return h.leased(o.ctx, func(ctx context.Context) error {
+	return h.leased(ctx, func(ctx context.Context) error {
 		if err := s.stopSurely(ctx, h.record(), "left behind"); err != nil {
 			return err
 		}

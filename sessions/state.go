@@ -71,9 +71,10 @@ func BackOff(attempts int) time.Duration {
 //	initializing –     same      active  –       –         –       same   inactive  failed  inactive
 //	active      –      –         –       same    draining  –       –      inactive  failed  inactive
 //	draining    –      –         –       –       –         active  same   inactive  –       inactive
-//	failed      init   –         –       –       –         –       same¹  same¹     –       same¹
+//	failed      init   –         –       –       –         –       same¹  freed¹    –       freed¹
 //
-// ¹ only while it holds a slot, that is while its container may still be running.
+// ¹ failed still, and only while it holds a slot, that is while its container may be
+// running; freed: without the slot.
 //
 // A slot is taken by wake and freed by stopped and lost alone. A failed session that
 // still holds one keeps it through the next wake; whoever wakes it lets the runner end

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
 	"github.com/webordinary/router/containerboot/bootapi"
 	"github.com/webordinary/router/sessions"
 )
@@ -34,6 +35,7 @@ func state(s sessions.Status) sessions.Record {
 		r.Lease = &sessions.Lease{Holder: "edge-1", Beat: 4}
 	case sessions.StatusActive:
 		r.AskAt = now.Add(time.Minute)
+	case sessions.StatusInactive: // returned above
 	case sessions.StatusFailed:
 		r.Lease = &sessions.Lease{Holder: "edge-1", Beat: 4}
 		r.Failure = &sessions.Failure{Failure: bootapi.Failure{Cause: "why"}, At: now, Attempts: 2}
@@ -110,6 +112,7 @@ func TestNextEveryStateEveryEvent(t *testing.T) {
 					assert.Equal(t, sessions.Lease{Holder: "edge-2", Beat: 1}, *after.Lease)
 				case sessions.EventRenew:
 					assert.Equal(t, sessions.Lease{Holder: "edge-2", Beat: 5}, *after.Lease)
+				case sessions.EventStopped, sessions.EventLost: // all of it is above
 				case sessions.EventFail:
 					assert.Equal(t, "because", after.Failure.Cause)
 					assert.Equal(t, now, after.Failure.At)

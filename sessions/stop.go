@@ -30,8 +30,8 @@ func (s *Service) Sleep(ctx context.Context, id, reason string) error {
 	if s.runner == nil {
 		return ErrNoRunner
 	}
-	return s.exclusively(ctx, id, func(o *op, e *live) error {
-		_, err := s.putToSleep(o, e, reason)
+	return s.exclusively(ctx, id, func(ctx context.Context, e *live) error {
+		_, err := s.putToSleep(ctx, e, reason)
 		return err
 	})
 }
@@ -39,14 +39,14 @@ func (s *Service) Sleep(ctx context.Context, id, reason string) error {
 // Delete puts a session to sleep, from whatever state, and then removes it. Errors as
 // of Sleep; ErrNoRunner only if the session has a container.
 func (s *Service) Delete(ctx context.Context, id string) error {
-	return s.exclusively(ctx, id, func(o *op, e *live) error {
+	return s.exclusively(ctx, id, func(ctx context.Context, e *live) error {
 		for {
-			r, err := s.putToSleep(o, e, "deleted")
+			r, err := s.putToSleep(ctx, e, "deleted")
 			if err != nil {
 				return err
 			}
-			ctx, cancel := context.WithTimeout(o.ctx, registryTimeout)
-			err = s.registry.Delete(ctx, r.SessionID, r.Version)
+			deleting, cancel := context.WithTimeout(ctx, registryTimeout)
+			err = s.registry.Delete(deleting, r.SessionID, r.Version)
 			cancel()
 			if errors.Is(err, ErrConflict) {
 				continue // it was woken or written in between
@@ -63,14 +63,14 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 
 // exclusively runs fn as the session's op. A wake that is under way is given up for
 // it, anything else is waited for.
-func (s *Service) exclusively(ctx context.Context, id string, fn func(*op, *live) error) error {
+func (s *Service) exclusively(ctx context.Context, id string, fn func(context.Context, *live) error) error {
 	e := s.hold(id)
 	defer s.release(e)
 	for {
 		e.mu.Lock()
 		if e.op == nil {
 			err := ErrClosed // unless fn is run
-			o := s.begin(e, opStop, func(o *op) { err = fn(o, e) })
+			o := s.begin(e, opStop, func(ctx context.Context, _ *op) { err = fn(ctx, e) })
 			e.mu.Unlock()
 			select {
 			case <-o.done:
@@ -98,8 +98,8 @@ func (s *Service) exclusively(ctx context.Context, id string, fn func(*op, *live
 
 // putToSleep ends the session's container, if it has one, after its work was saved,
 // and returns the record as it is then.
-func (s *Service) putToSleep(o *op, e *live, reason string) (Record, error) {
-	r, err := s.get(o.ctx, e.id)
+func (s *Service) putToSleep(ctx context.Context, e *live, reason string) (Record, error) {
+	r, err := s.get(ctx, e.id)
 	if err != nil {
 		return r, err
 	}
@@ -112,44 +112,44 @@ func (s *Service) putToSleep(o *op, e *live, reason string) (Record, error) {
 	}
 	h := &held{s: s, e: e, r: r}
 	if r.Status != StatusActive {
-		if err := s.takeOver(o, h); err != nil {
+		if err := s.takeOver(ctx, h); err != nil {
 			return h.record(), err
 		}
-		if err := s.stop(o, h, reason); err != nil {
+		if err := s.stop(ctx, h, reason); err != nil {
 			return h.record(), err
 		}
 		s.logger(r).Info("session slept", zap.String("reason", reason))
 		return h.record(), nil
 	}
-	reply, err := s.containers.quiesce(o.ctx, r.address(), r.Start.Token, 0)
+	reply, err := s.containers.quiesce(ctx, r.address(), r.Start.Token, 0)
 	if err != nil {
 		s.logger(r).Info("container does not answer to be put to sleep", zap.Error(err))
-		if err := s.find(o, h); err != nil {
+		if err := s.find(ctx, h); err != nil {
 			return h.record(), err
 		}
 		if !h.record().HoldsSlot() {
 			return h.record(), nil
 		}
-		if reply, err = s.containers.quiesce(o.ctx, r.address(), r.Start.Token, 0); err != nil {
+		if reply, err = s.containers.quiesce(ctx, r.address(), r.Start.Token, 0); err != nil {
 			return h.record(), fmt.Errorf("%w: %w", ErrNotSaved, err)
 		}
 	}
 	if !reply.Agreed {
 		return h.record(), fmt.Errorf("%w: %s", ErrNotSaved, reply.Reason)
 	}
-	return h.record(), s.drain(o, h, reason)
+	return h.record(), s.drain(ctx, h, reason)
 }
 
 // drain stops a container that has agreed to it: its work is saved.
-func (s *Service) drain(o *op, h *held, reason string) error {
-	ctx, cancel := context.WithTimeout(o.ctx, drainPatience)
-	err := h.apply(ctx, Event{Kind: EventDrain, Holder: s.edge})
+func (s *Service) drain(ctx context.Context, h *held, reason string) error {
+	writing, cancel := context.WithTimeout(ctx, drainPatience)
+	err := h.apply(writing, Event{Kind: EventDrain, Holder: s.edge})
 	cancel()
 	if err != nil {
 		return fmt.Errorf("writing that the session drains: %w", err)
 	}
 	s.dropRoute(h.e, nil)
-	if err := s.stop(o, h, reason); err != nil {
+	if err := s.stop(ctx, h, reason); err != nil {
 		return err
 	}
 	s.logger(h.record()).Info("session slept", zap.String("reason", reason))
@@ -159,8 +159,8 @@ func (s *Service) drain(o *op, h *held, reason string) error {
 // stop stops the container of a record under this edge's lease, by its reference or,
 // where that was never learned, by whatever the runner has of this epoch; then it
 // writes down that the session has none.
-func (s *Service) stop(o *op, h *held, reason string) error {
-	return h.leased(o.ctx, func(ctx context.Context) error {
+func (s *Service) stop(ctx context.Context, h *held, reason string) error {
+	return h.leased(ctx, func(ctx context.Context) error {
 		if err := s.stopSurely(ctx, h.record(), reason); err != nil {
 			return err
 		}

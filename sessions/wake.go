@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/webordinary/router/configstore"
 	"github.com/webordinary/router/containerboot/bootapi"
-	"go.uber.org/zap"
 )
 
 // Wake begins to wake a session if its state allows it, and returns as soon as that
@@ -84,11 +85,11 @@ func (s *Service) joinWake(e *live, w wish) (v View, o *op, late bool) {
 
 // beginWake begins a wake. e.mu is held.
 func (s *Service) beginWake(e *live, now bool) *op {
-	return s.begin(e, opWake, func(o *op) {
+	return s.begin(e, opWake, func(ctx context.Context, o *op) {
 		started := time.Now()
-		r, err := s.takeWake(o, e, now)
+		r, err := s.takeWake(ctx, o, e, now)
 		if err != nil || r == nil {
-			o.refuse(err)
+			o.refuse(ctx, err)
 			if isNotFound(err) {
 				s.unknown.add(e.id)
 				e.gone()
@@ -96,7 +97,7 @@ func (s *Service) beginWake(e *live, now bool) *op {
 			return
 		}
 		o.announce()
-		s.boot(o, &held{s: s, e: e, r: r.record}, r.client, started, false)
+		s.boot(ctx, o, &held{s: s, e: e, r: r.record}, r.client, started, false)
 	})
 }
 
@@ -109,17 +110,17 @@ type taken struct {
 // takeWake writes down that this edge wakes the session, after it has found out what
 // became of an earlier container, if the record speaks of one. It returns nil if there
 // is nothing to wake: the session is awake, or within its back-off, or another edge's.
-func (s *Service) takeWake(o *op, e *live, now bool) (*taken, error) {
+func (s *Service) takeWake(ctx context.Context, o *op, e *live, now bool) (*taken, error) {
 	for {
-		r, err := s.get(o.ctx, e.id)
+		r, err := s.get(ctx, e.id)
 		if err != nil {
 			return nil, asUnavailable(err)
 		}
 		e.publish(r)
 		if r.Status != StatusInactive && r.Status != StatusFailed {
 			o.announce() // it is being looked into: nobody needs to wait for that
-			if r, err = s.settle(o, e, r); err != nil {
-				return nil, nil // has been said in the log, and shows in the view
+			if r, err = s.settle(ctx, o, e, r); err != nil {
+				return nil, err // of which nobody waits to hear; the view shows it
 			}
 			if r.Status != StatusInactive && r.Status != StatusFailed {
 				return nil, nil
@@ -128,7 +129,7 @@ func (s *Service) takeWake(o *op, e *live, now bool) (*taken, error) {
 		if !now && time.Now().Before(r.RetryAt()) {
 			return nil, nil
 		}
-		t, err := s.writeWake(o.ctx, e, r)
+		t, err := s.writeWake(ctx, e, r)
 		if !errors.Is(err, ErrConflict) {
 			return t, asUnavailable(err)
 		}
@@ -176,9 +177,9 @@ func asUnavailable(err error) error {
 // boot carries a wake that was written down through to its end: active, failed, or
 // given up because the edge closes or somebody wants the session asleep. resumed says
 // that an edge that died had begun it.
-func (s *Service) boot(o *op, h *held, client configstore.Client, started time.Time, resumed bool) {
+func (s *Service) boot(ctx context.Context, o *op, h *held, client configstore.Client, started time.Time, resumed bool) {
 	b := &boot{s: s, e: h.e, h: h, client: client, timings: newTimings(started), resumed: resumed}
-	err := h.leased(o.ctx, b.run)
+	err := h.leased(ctx, b.run)
 	log := s.logger(h.record())
 	var failed *bootError
 	switch {
@@ -188,7 +189,7 @@ func (s *Service) boot(o *op, h *held, client configstore.Client, started time.T
 	case resumed && errors.Is(err, errEnded):
 		// It ended because its edge did: no fault of the site's. Whoever waits for
 		// it gets a new one.
-		if err := s.leave(o, h); err != nil && o.ctx.Err() == nil {
+		if err := s.leave(ctx, h); err != nil && ctx.Err() == nil {
 			log.Error("stopping what an earlier edge left behind", zap.Error(err))
 		}
 		h.e.mu.Lock()
@@ -197,7 +198,7 @@ func (s *Service) boot(o *op, h *held, client configstore.Client, started time.T
 		}
 		h.e.mu.Unlock()
 		return
-	case context.Cause(o.ctx) != nil, errors.Is(err, errLeaseLost), errors.Is(err, ErrNotFound):
+	case context.Cause(ctx) != nil, errors.Is(err, errLeaseLost), errors.Is(err, ErrNotFound):
 		log.Info("session wake given up", zap.Error(err))
 		return
 	case !errors.As(err, &failed):
@@ -206,13 +207,13 @@ func (s *Service) boot(o *op, h *held, client configstore.Client, started time.T
 	h.e.mu.Lock()
 	o.ending = true
 	h.e.mu.Unlock()
-	if err := h.apply(o.ctx, Event{Kind: EventFail, Failure: failed.failure()}); err != nil {
+	if err := h.apply(ctx, Event{Kind: EventFail, Failure: failed.failure()}); err != nil {
 		log.Error("session failure not written", zap.String("phase", string(failed.phase)), zap.String("cause", failed.cause), zap.Error(err))
 		return
 	}
 	log.Warn("session failed", append(b.timings.fields(), zap.String("phase", string(failed.phase)),
 		zap.String("cause", failed.cause), zap.String("detail", failed.detail()), zap.Int("attempts", h.record().Failure.Attempts))...)
-	if err := s.stop(o, h, "failed"); err != nil {
+	if err := s.stop(ctx, h, "failed"); err != nil {
 		log.Error("stopping failed session's container", zap.Error(err))
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
 	"github.com/webordinary/router/configstore"
 	"github.com/webordinary/router/containerboot/bootapi"
 	"github.com/webordinary/router/sessions"

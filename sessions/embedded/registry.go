@@ -13,8 +13,9 @@ import (
 	"os"
 	"time"
 
-	"github.com/webordinary/router/sessions"
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/webordinary/router/sessions"
 )
 
 // busyTimeout is how long a statement waits for another process's write to end.

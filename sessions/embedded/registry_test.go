@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
 	"github.com/webordinary/router/sessions"
 	"github.com/webordinary/router/sessions/embedded"
 	"github.com/webordinary/router/sessions/registrytest"
@@ -18,6 +19,7 @@ import (
 func TestConformance(t *testing.T) {
 	registrytest.Run(t, registrytest.Options{
 		Open: func(t *testing.T) (sessions.Registry, func() sessions.Registry) {
+			t.Helper()
 			path := filepath.Join(t.TempDir(), "a folder?", "router.db")
 			require.NoError(t, os.Mkdir(filepath.Dir(path), 0o700))
 			reopen := func() sessions.Registry {

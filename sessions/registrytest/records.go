@@ -7,10 +7,12 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
 	"github.com/webordinary/router/sessions"
 )
 
 func testCreateAndGet(t *testing.T, o Options) {
+	t.Helper()
 	reg := open(t, o)
 	for n, status := range []sessions.Status{
 		sessions.StatusInactive, sessions.StatusInitializing, sessions.StatusActive, sessions.StatusDraining, sessions.StatusFailed,
@@ -35,6 +37,7 @@ func testCreateAndGet(t *testing.T, o Options) {
 }
 
 func testThreadTaken(t *testing.T, o Options) {
+	t.Helper()
 	reg := open(t, o)
 	first := create(t, reg, record("amelia", 1))
 	second := record("amelia", 2)
@@ -52,6 +55,7 @@ func testThreadTaken(t *testing.T, o Options) {
 }
 
 func testIDTaken(t *testing.T, o Options) {
+	t.Helper()
 	reg := open(t, o)
 	first := create(t, reg, record("amelia", 1))
 	second := record("bramble", 2)
@@ -63,6 +67,7 @@ func testIDTaken(t *testing.T, o Options) {
 }
 
 func testUpdate(t *testing.T, o Options) {
+	t.Helper()
 	reg := open(t, o)
 	r := create(t, reg, record("amelia", 1))
 	want := in(t, r, sessions.StatusInitializing, time.Time{})
@@ -80,6 +85,7 @@ func testUpdate(t *testing.T, o Options) {
 }
 
 func testOptimisticLock(t *testing.T, o Options) {
+	t.Helper()
 	reg := open(t, o)
 	r := create(t, reg, record("amelia", 1))
 	newer, err := reg.Update(t.Context(), r, 10)
@@ -94,6 +100,7 @@ func testOptimisticLock(t *testing.T, o Options) {
 }
 
 func testIdentity(t *testing.T, o Options) {
+	t.Helper()
 	reg := open(t, o)
 	r := create(t, reg, record("amelia", 1))
 	for name, change := range map[string]func(*sessions.Record){
@@ -111,6 +118,7 @@ func testIdentity(t *testing.T, o Options) {
 }
 
 func testDelete(t *testing.T, o Options) {
+	t.Helper()
 	reg := open(t, o)
 	r := create(t, reg, in(t, record("amelia", 1), sessions.StatusActive, epochStart))
 	require.NoError(t, reg.Delete(t.Context(), r.SessionID, r.Version))
@@ -130,6 +138,7 @@ func testDelete(t *testing.T, o Options) {
 }
 
 func testList(t *testing.T, o Options) {
+	t.Helper()
 	reg := open(t, o)
 	for n := range 5 {
 		create(t, reg, record("bramble", n))
@@ -150,6 +159,7 @@ func testList(t *testing.T, o Options) {
 }
 
 func testDue(t *testing.T, o Options) {
+	t.Helper()
 	reg := open(t, o)
 	at := func(n int) time.Time { return epochStart.Add(time.Duration(n) * time.Second) }
 	// The order of AskAt is not that of the ids.
@@ -187,6 +197,7 @@ func testDue(t *testing.T, o Options) {
 }
 
 func testUnsettled(t *testing.T, o Options) {
+	t.Helper()
 	reg := open(t, o)
 	for n, status := range []sessions.Status{
 		sessions.StatusInactive, sessions.StatusInitializing, sessions.StatusActive, sessions.StatusDraining, sessions.StatusFailed,
@@ -207,6 +218,7 @@ func testUnsettled(t *testing.T, o Options) {
 }
 
 func testReopen(t *testing.T, o Options) {
+	t.Helper()
 	reg, reopen := o.Open(t)
 	want := create(t, reg, in(t, record("amelia", 1), sessions.StatusActive, epochStart))
 	second := reopen()
@@ -225,6 +237,7 @@ func testReopen(t *testing.T, o Options) {
 }
 
 func testEndedContext(t *testing.T, o Options) {
+	t.Helper()
 	reg := open(t, o)
 	r := create(t, reg, record("amelia", 1))
 	ctx, cancel := context.WithCancel(t.Context())

@@ -9,9 +9,10 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
 	"github.com/webordinary/router/containerboot/bootapi"
 	"github.com/webordinary/router/sessions"
-	"go.uber.org/goleak"
 )
 
 // Options say how to make the registries under test.
@@ -23,6 +24,7 @@ type Options struct {
 
 // Run tests a registry, line by line of the contract.
 func Run(t *testing.T, o Options) {
+	t.Helper()
 	for name, test := range map[string]func(*testing.T, Options){
 		"CreateAndGet":                 testCreateAndGet,
 		"CreateRefusesTakenThread":     testThreadTaken,
@@ -86,8 +88,10 @@ func in(t *testing.T, r sessions.Record, status sessions.Status, askAt time.Time
 		sessions.StatusInitializing: {wake, {Kind: sessions.EventStarted, Container: "ref", IP: "10.0.0.1", Port: 8080}},
 		sessions.StatusActive:       {wake, {Kind: sessions.EventStarted, Container: "ref"}, {Kind: sessions.EventReady, AskAt: askAt}},
 		sessions.StatusDraining:     {wake, {Kind: sessions.EventReady, AskAt: askAt}, {Kind: sessions.EventDrain, Holder: "edge"}},
-		sessions.StatusFailed: {wake, {Kind: sessions.EventFail,
-			Failure: bootapi.Failure{Phase: bootapi.PhaseCloning, Cause: "no such repository", Detail: "fatal", Retryable: true}}},
+		sessions.StatusFailed: {wake, {
+			Kind:    sessions.EventFail,
+			Failure: bootapi.Failure{Phase: bootapi.PhaseCloning, Cause: "no such repository", Detail: "fatal", Retryable: true},
+		}},
 	}[status]
 	for _, e := range events {
 		next, err := sessions.Next(r, e, epochStart)

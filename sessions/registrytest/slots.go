@@ -9,10 +9,12 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
 	"github.com/webordinary/router/sessions"
 )
 
 func testCreateLimit(t *testing.T, o Options) {
+	t.Helper()
 	reg := open(t, o)
 	running := func(n int) sessions.Record {
 		return in(t, record("amelia", n), sessions.StatusInitializing, time.Time{})
@@ -40,6 +42,7 @@ func testCreateLimit(t *testing.T, o Options) {
 }
 
 func testUpdateSlots(t *testing.T, o Options) {
+	t.Helper()
 	reg := open(t, o)
 	first := create(t, reg, record("amelia", 1))
 	second := create(t, reg, record("amelia", 2))
@@ -62,6 +65,7 @@ func testUpdateSlots(t *testing.T, o Options) {
 }
 
 func testRefusedWrite(t *testing.T, o Options) {
+	t.Helper()
 	reg := open(t, o)
 	want := create(t, reg, record("amelia", 1))
 	_, err := reg.Update(t.Context(), in(t, want, sessions.StatusInitializing, time.Time{}), 0)
@@ -116,6 +120,7 @@ func tally(t *testing.T, errs []error, want error) int {
 }
 
 func testConcurrentLimit(t *testing.T, o Options) {
+	t.Helper()
 	const limit = 7
 	recs := make([]sessions.Record, concurrency)
 	for n := range recs {
@@ -132,6 +137,7 @@ func testConcurrentLimit(t *testing.T, o Options) {
 }
 
 func testConcurrentWakes(t *testing.T, o Options) {
+	t.Helper()
 	const limit = 3
 	recs := make([]sessions.Record, concurrency)
 	reg, errs := together(t, o, func(reg sessions.Registry) {
@@ -149,14 +155,14 @@ func testConcurrentWakes(t *testing.T, o Options) {
 }
 
 func testConcurrentThread(t *testing.T, o Options) {
+	t.Helper()
 	var winner atomic.Value
 	losers := make([]string, concurrency)
 	_, errs := together(t, o, func(sessions.Registry) {}, func(reg sessions.Registry, n int) error {
 		r := record("amelia", n)
 		r.ThreadID = "the-thread"
 		_, err := reg.Create(t.Context(), r, 10)
-		var taken *sessions.ThreadTakenError
-		if errors.As(err, &taken) {
+		if taken, ok := errors.AsType[*sessions.ThreadTakenError](err); ok {
 			losers[n] = taken.SessionID
 		} else if err == nil {
 			winner.Store(r.SessionID)
@@ -172,6 +178,7 @@ func testConcurrentThread(t *testing.T, o Options) {
 }
 
 func testConcurrentUpdate(t *testing.T, o Options) {
+	t.Helper()
 	var r sessions.Record
 	reg, errs := together(t, o, func(reg sessions.Registry) {
 		r = create(t, reg, record("amelia", 1))
