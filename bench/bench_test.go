@@ -82,7 +82,7 @@ func BenchmarkProxy(b *testing.B) {
 	router := load{address: fmt.Sprintf("127.0.0.1:%d", e.HTTPPort), host: session.Host(), path: session.Path("/kilobyte.txt")}
 	plain := load{address: fmt.Sprintf("127.0.0.1:%d", port), host: fmt.Sprintf("127.0.0.1:%d", port), path: session.Path("/kilobyte.txt")}
 	out := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', tabwriter.AlignRight)
-	defer out.Flush() //nolint:errcheck // to the terminal
+	defer out.Flush()
 	fmt.Fprintf(out, "\nCPU time of the edge for each request of 1 KiB, median of %d rounds\n", rounds)
 	fmt.Fprintln(out, "connections\twebordinary_router\treverse_proxy\tratio\tat least\tat most\t")
 	for _, connections := range []int{32, 128} {
@@ -154,7 +154,7 @@ func BenchmarkWake(b *testing.B) {
 		return a.Took
 	}
 	out := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', tabwriter.AlignRight)
-	defer out.Flush() //nolint:errcheck // to the terminal
+	defer out.Flush()
 	fmt.Fprintln(out, "\nfrom the request to the site\ttime\t")
 
 	first := wake()

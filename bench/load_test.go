@@ -46,7 +46,7 @@ func (l load) converse(request []byte, n int) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // the conversation is over
+	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(5 * time.Minute)); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -101,7 +102,7 @@ func serveUpstream() int {
 		<-end
 		_ = server.Close() // it ends either way
 	}()
-	if err := server.Serve(listener); err != http.ErrServerClosed { //nolint:errorlint // it is returned bare
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

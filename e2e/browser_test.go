@@ -67,13 +67,13 @@ func newBrowser(t *testing.T) context.Context {
 // tab is one tab of the browser.
 type tab struct {
 	t    *testing.T
-	ctx  context.Context //nolint:containedctx // chromedp's handle of a tab
+	ctx  context.Context // chromedp's handle of the tab
 	name string
 }
 
-func openTab(t *testing.T, browser context.Context, name string) *tab {
+func openTab(ctx context.Context, t *testing.T, name string) *tab {
 	t.Helper()
-	ctx, cancel := chromedp.NewContext(browser)
+	ctx, cancel := chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
 	x := &tab{t: t, ctx: ctx, name: name}
 	_, err := chromedp.Call(ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: observe})
@@ -138,14 +138,14 @@ func TestBrowserFromButtonToSite(t *testing.T) {
 	browser := newBrowser(t)
 	type visitor struct {
 		*tab
-		client, title, link, heading string
+		client, title, link string
 	}
 	visitors := []*visitor{
 		{client: "amelia", title: "Amelia Thorne Ceramics", link: "/about/"},
 		{client: "bramble", title: "Bramble Bakery", link: "/bakes/"},
 	}
 	for _, v := range visitors {
-		v.tab = openTab(t, browser, v.client)
+		v.tab = openTab(browser, t, v.client)
 		v.do(chromedp.Navigate(fmt.Sprintf("http://edit.%s.localhost:%d/new", v.client, x.port)))
 		v.picture("1-new")
 	}

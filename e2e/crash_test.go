@@ -41,8 +41,8 @@ func requireSaved(t *testing.T, site *harness.Site, session *harness.Session, co
 	require.Equal(t, content, git("show", branch+":content.txt"))
 	require.Equal(t, "new, with "+content, git("show", branch+":folder/new.txt"))
 	require.Equal(t, string(binary), git("show", branch+":binary.bin"))
-	require.Equal(t, "", git("ls-tree", branch, "old.txt"), "a deleted file is there")
-	require.Equal(t, "", git("ls-tree", branch, "dist"), "the built site was saved")
+	require.Empty(t, git("ls-tree", branch, "old.txt"), "a deleted file is there")
+	require.Empty(t, git("ls-tree", branch, "dist"), "the built site was saved")
 }
 
 // requireRestored checks that the work of edit is in the workspace again, and on the site.
@@ -154,7 +154,7 @@ func TestWhateverEndsTheVisitorComesBackToTheWork(t *testing.T) {
 	parallel(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // of no consequence
+	random := rand.New(rand.NewPCG(seed, 0))
 	e := harness.New(t, harness.Options{Bin: harness.Raced(t)})
 	site := e.NewSite("amelia", harness.SiteOptions{})
 	e.Start()

@@ -85,8 +85,10 @@ func TestActive(t *testing.T) {
 		assert.NotContains(t, name, "X-Webordinary", "a header between edge and container")
 	}
 	for _, path := range []string{"/.boot/proof", "/.boot/claim", "/.boot/quiesce", "/%2eboot/quiesce", "/x/../.boot/quiesce", "//.boot/quiesce"} {
-		a := e.Do(harness.Request{Method: http.MethodPost, Host: site.Host, Path: session.Path(path), Body: `{"idleMillis":0}`,
-			Header: harness.Header("Authorization", "Bearer x", "X-Webordinary-Token", "x")})
+		a := e.Do(harness.Request{
+			Method: http.MethodPost, Host: site.Host, Path: session.Path(path), Body: `{"idleMillis":0}`,
+			Header: harness.Header("Authorization", "Bearer x", "X-Webordinary-Token", "x"),
+		})
 		assert.Equal(t, http.StatusNotFound, a.Status, path)
 	}
 }
@@ -163,7 +165,7 @@ func TestInactive(t *testing.T) {
 		c["settings"].(map[string]any)["wakeOn"] = "any"
 	}})
 	// No edge runs yet, so they stay asleep.
-	document, post, prefer, quiet, any := e.CreateSession(site), e.CreateSession(site), e.CreateSession(site), e.CreateSession(site), e.CreateSession(eager)
+	document, post, prefer, quiet, woken := e.CreateSession(site), e.CreateSession(site), e.CreateSession(site), e.CreateSession(site), e.CreateSession(eager)
 	e.Start()
 
 	expectUnavailable(t, e, quiet.Fetch("/about/"), "fetch")
@@ -181,7 +183,7 @@ func TestInactive(t *testing.T) {
 	assert.Equal(t, "a body that was kept", a.Body)
 	a = e.Do(prefer.Fetch("/about/", "Prefer", "wait=60"))
 	assert.Equal(t, http.StatusOK, a.Status, "fetch that prefers to wait")
-	a = e.Do(any.Fetch("/about/"))
+	a = e.Do(woken.Fetch("/about/"))
 	assert.Equal(t, http.StatusOK, a.Status, "fetch, where any request wakes")
 	assert.Equal(t, 4, e.Started())
 }
@@ -241,8 +243,10 @@ func TestFailed(t *testing.T) {
 
 // wakeNow is the retry button.
 func wakeNow(session *harness.Session) harness.Request {
-	return harness.Request{Method: http.MethodPost, Host: session.Host(), Path: "/.webordinary/sessions/" + session.SessionID + "/wake",
-		Header: harness.DocumentHeader("Sec-Fetch-Site", "same-origin")}
+	return harness.Request{
+		Method: http.MethodPost, Host: session.Host(), Path: "/.webordinary/sessions/" + session.SessionID + "/wake",
+		Header: harness.DocumentHeader("Sec-Fetch-Site", "same-origin"),
+	}
 }
 
 func TestDraining(t *testing.T) {

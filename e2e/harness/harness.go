@@ -112,12 +112,12 @@ func Within(t testing.TB, limit time.Duration, what string, fn func()) {
 // FreePorts returns ports of the loopback address that nothing listens on.
 func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
-	var ports []int
+	ports := make([]int, 0, n)
 	for range n {
 		var config net.ListenConfig
 		l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
 		require.NoError(t, err)
-		defer l.Close() //nolint:errcheck // it was never used
+		defer l.Close()
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
 	return ports
@@ -151,7 +151,7 @@ func Copy(t testing.TB, from, to string) {
 	}
 	in, err := os.Open(from)
 	require.NoError(t, err)
-	defer in.Close() //nolint:errcheck // only read
+	defer in.Close()
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
 	require.NoError(t, err)
 	_, err = io.Copy(out, in)

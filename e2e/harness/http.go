@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -65,15 +66,13 @@ func (e *Edge) Try(q Request) (Answer, error) {
 		return Answer{}, err
 	}
 	r.Host = q.Host
-	for name, values := range q.Header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, q.Header)
 	start := time.Now()
 	resp, err := e.client.Do(r)
 	if err != nil {
 		return Answer{}, err
 	}
-	defer resp.Body.Close()                               //nolint:errcheck // read to its end
+	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusSwitchingProtocols { // there is no end
 		return Answer{Status: resp.StatusCode, Header: resp.Header, Took: time.Since(start)}, nil
 	}

@@ -156,9 +156,9 @@ func (e *Edge) recordTools(dir string) string {
 	e.t.Helper()
 	require.NoError(e.t, os.MkdirAll(dir, 0o755))
 	for _, tool := range []string{"git", "node", "npm", "npx"} {
-		real, err := exec.LookPath(tool)
+		binary, err := exec.LookPath(tool)
 		require.NoError(e.t, err)
-		e.writeScript(filepath.Join(dir, tool), fmt.Sprintf("echo %s \"$@\" >>%q\nexec %q \"$@\"\n", tool, e.tools, real))
+		e.writeScript(filepath.Join(dir, tool), fmt.Sprintf("echo %s \"$@\" >>%q\nexec %q \"$@\"\n", tool, e.tools, binary))
 	}
 	return dir + string(os.PathListSeparator) + os.Getenv("PATH")
 }
