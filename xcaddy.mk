@@ -51,7 +51,7 @@ bin/caddy: $(SOURCES) .cache/inputs
 		XCADDY_GO_BUILD_FLAGS="-trimpath -tags $(CADDY_TAGS) -ldflags '-s -w -X $(CADDY_MODULE).CustomVersion=$(VERSION)'" \
 		$(GO) tool xcaddy build $(CADDY_VERSION) \
 			--with $(MODULE)/caddymodule --replace $(MODULE)=. --output $@.new >.cache/xcaddy.log 2>&1 || \
-		{ cat .cache/xcaddy.log >&2; rm -f $@.new; exit 1; }
+		{ tail -n 40 .cache/xcaddy.log >&2; rm -f $@.new; exit 1; }
 	@mv -f $@.new $@
 
 bin/containerboot: $(SOURCES) .cache/inputs
