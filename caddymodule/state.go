@@ -117,6 +117,7 @@ func (a *App) tunables() sessions.Tunables {
 		PublicOrigin: a.origin,
 		IdleTimeout:  time.Duration(a.IdleTimeout),
 		AllowFile:    a.AllowFileRepositories,
+		HostPatterns: a.patterns,
 	}
 }
 

@@ -109,14 +109,14 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	edge.StripCookies(req.Header)
-	req.Header[headerForwardedPrefix] = []string{route.Prefix()}
+	req.Header[headerForwardedPrefix] = []string{route.Prefix}
 	req.Header[bootapi.HeaderToken] = []string{route.Token}
 	if caddyhttp.GetVar(req.Context(), passiveVar) != nil {
 		req.Header[bootapi.HeaderActivity] = []string{bootapi.ActivityNone}
 	}
 	// The URL's host is the key of the connection pool; reverse_proxy dials the
 	// upstream's address and sends the request's own Host.
-	req.URL.Host = route.PoolKey()
+	req.URL.Host = route.PoolKey
 
 	res, err := t.http.RoundTrip(req)
 	if err != nil {

@@ -51,7 +51,7 @@ func TestTransportSaysWhoItIsAndStripsWhatVisitorsMayNotSay(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header.Clone() }))
 	defer server.Close()
 	tr := newTransport(t, server)
-	route := &sessions.Route{SessionID: "one", Token: "secret", Epoch: 3}
+	route := &sessions.Route{SessionID: "one", Token: "secret", Prefix: "/session/one", PoolKey: "3.one"}
 
 	res, err := through(t, tr, server, route, false, http.Header{
 		"X-Webordinary-Token":    {"forged"},
@@ -83,7 +83,7 @@ func TestTransportTellsAContainersRefusalFromTheSites(t *testing.T) {
 	}))
 	defer server.Close()
 	tr := newTransport(t, server)
-	route := &sessions.Route{SessionID: "one", Token: "secret", Epoch: 1}
+	route := &sessions.Route{SessionID: "one", Token: "secret", PoolKey: "1.one"}
 
 	res, err := through(t, tr, server, route, false, http.Header{})
 	require.NoError(t, err, "a site may answer 421 too")
@@ -104,13 +104,10 @@ func TestTransportKeepsConnectionsOfEpochsApart(t *testing.T) {
 	server.Start()
 	defer server.Close()
 	tr := newTransport(t, server)
-	for _, epoch := range []int64{1, 1, 2} {
-		res, err := through(t, tr, server, &sessions.Route{SessionID: "one", Epoch: epoch}, false, http.Header{})
+	for _, key := range []string{"1.one", "1.one", "2.one"} {
+		res, err := through(t, tr, server, &sessions.Route{SessionID: "one", PoolKey: key}, false, http.Header{})
 		require.NoError(t, err)
 		require.NoError(t, res.Body.Close())
 	}
 	assert.Equal(t, 2, conns, "the second request uses the first one's connection, the third must not")
-	older := &sessions.Route{SessionID: "acme#jo#spring menu", Epoch: 1}
-	_, err := url.Parse("http://" + older.PoolKey())
-	require.NoError(t, err, "ids of the older tools make host names too")
 }

@@ -58,7 +58,7 @@
 
   function show(s) {
     var phase = s.phase === 'claimed' || s.phase === 'stopping' ? 'starting' : s.phase
-    if (phase === 'failed') return turn()
+    if (!phase || phase === 'failed') return turn() // nothing is waking it: what is it then?
     var at = items.findIndex(function (li) { return li.dataset.phase === phase })
     if (at < 0) return
     var total = s.totalMillis || performance.now() - started

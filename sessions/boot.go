@@ -333,8 +333,8 @@ func (b *boot) claim() (bootapi.Claim, error) {
 		}
 	}
 	hosts := append([]string{c.Domains.Edit}, c.Domains.Aliases...)
-	if t.EditHosts != nil {
-		hosts = t.EditHosts(c.ClientID)
+	for _, p := range t.HostPatterns {
+		hosts = append(hosts, p.Host(c.ClientID))
 	}
 	site := bootapi.Site{
 		RepositoryURL: c.Repository.URL, Branch: c.Repository.Branch, Directory: c.Repository.Directory,

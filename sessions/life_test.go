@@ -268,13 +268,15 @@ func TestTunablesTakeEffectAtOnce(t *testing.T) {
 	b.becomes(id, sessions.StatusInactive)
 	assert.Equal(t, []int64{1000}, b.only().questions())
 
+	pattern, err := configstore.ParseHostPattern("{client}-edit.example.com")
+	require.NoError(t, err)
 	s.SetTunables(sessions.Tunables{
 		PublicOrigin: sessions.PublicOrigin{Scheme: "https", Port: 8443},
-		EditHosts:    func(id string) []string { return []string{id + "-edit.example.com"} },
+		HostPatterns: []configstore.HostPattern{pattern},
 	})
 	b.awake(s, id)
 	assert.Equal(t, "https://edit.amelia.localhost:8443/session/"+id, b.record(id).PreviewURL)
-	assert.Equal(t, []string{"amelia-edit.example.com"}, b.machine.all()[1].claimed().EditHosts)
+	assert.Contains(t, b.machine.all()[1].claimed().EditHosts, "amelia-edit.example.com")
 }
 
 func TestClientsTimeoutAndSizeAreReadAnew(t *testing.T) {

@@ -311,12 +311,8 @@ func viewOf(r Record, routed bool, looking string) View {
 // if it had one in this epoch. Then it publishes the record.
 func (s *Service) setRoute(e *live, r Record) {
 	e.mu.Lock()
-	address := r.address()
-	if e.route == nil || e.route.Epoch != r.Epoch || e.route.Address != address {
-		e.route = &Route{
-			SessionID: r.SessionID, ClientID: r.ClientID, Address: address,
-			Token: string(r.Start.Token), Epoch: r.Epoch,
-		}
+	if e.route == nil || e.route.Epoch != r.Epoch || e.route.Address != r.address() {
+		e.route = newRoute(r)
 	}
 	s.routes.set(e.route)
 	e.looking = ""

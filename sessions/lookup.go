@@ -39,6 +39,25 @@ func (s *Service) Lookup(ctx context.Context, id string) (View, error) {
 	return s.learn(r), nil
 }
 
+// LookupThread is Lookup for the session of a client's thread.
+func (s *Service) LookupThread(ctx context.Context, clientID, threadID string) (View, error) {
+	if len(threadID) == 0 || len(threadID) > maxIDLength {
+		return View{}, ErrNotFound
+	}
+	key := threadKey(clientID, threadID)
+	if s.unknown.has(key) {
+		return View{}, ErrNotFound
+	}
+	r, err := s.registry.ByThread(ctx, clientID, threadID)
+	if errors.Is(err, ErrNotFound) {
+		s.unknown.add(key)
+	}
+	if err != nil {
+		return View{}, err
+	}
+	return s.Lookup(ctx, r.SessionID)
+}
+
 // lookupLive returns the view of a session which this edge itself keeps up to date.
 func (s *Service) lookupLive(id string) (View, bool) {
 	e, ok := s.holdKnown(id)

@@ -1,9 +1,7 @@
 package sessions
 
 import (
-	"crypto/rand"
 	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
 )
@@ -40,6 +38,9 @@ func ParsePublicOrigin(s string) (PublicOrigin, error) {
 // String is the form that ParsePublicOrigin reads.
 func (o PublicOrigin) String() string { return o.url("") }
 
+// URL is the origin with a client's host.
+func (o PublicOrigin) URL(host string) string { return o.url(host) }
+
 // PreviewURL is the address of a session on a client's edit host.
 func (o PublicOrigin) PreviewURL(host, sessionID string) string {
 	return o.url(host) + Prefix(sessionID)
@@ -56,10 +57,3 @@ func (o PublicOrigin) url(host string) string {
 	}
 	return u
 }
-
-// Prefix is the path under which a session is served, without a slash at its end.
-// The ids of the older tools hold characters that are percent-encoded here.
-func Prefix(sessionID string) string { return "/session/" + url.PathEscape(sessionID) }
-
-// NewID returns the id of a new session: 26 characters of a-z and 2-7, 130 random bits.
-func NewID() string { return strings.ToLower(rand.Text()) }

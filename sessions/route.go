@@ -1,8 +1,11 @@
 package sessions
 
 import (
+	"encoding/base32"
 	"hash/maphash"
 	"maps"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -15,6 +18,28 @@ type Route struct {
 	Address   string // "host:port"
 	Token     string // a secret: for bootapi.HeaderToken only
 	Epoch     int64
+	// Prefix is the path under which the session is served; see Prefix.
+	Prefix string
+	// PoolKey is a host name which no other session and no other epoch has, so that
+	// connections of one are never used for another.
+	PoolKey string
+}
+
+// newRoute returns the way to the container that a record names.
+func newRoute(r Record) *Route {
+	return &Route{
+		SessionID: r.SessionID, ClientID: r.ClientID, Address: r.address(),
+		Token: string(r.Start.Token), Epoch: r.Epoch,
+		Prefix: Prefix(r.SessionID), PoolKey: poolKey(r.SessionID, r.Epoch),
+	}
+}
+
+// poolKey makes a Route's PoolKey. Ids of the older tools hold characters that no host may.
+func poolKey(id string, epoch int64) string {
+	if !IsUnguessable(id) {
+		id = strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString([]byte(id)))
+	}
+	return strconv.FormatInt(epoch, 10) + "." + id
 }
 
 // String names the route without its token.

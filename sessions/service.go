@@ -63,9 +63,8 @@ type Tunables struct {
 	IdleTimeout time.Duration
 	// AllowFile allows repositories at file: URLs.
 	AllowFile bool
-	// EditHosts returns the hosts under which the edge serves a client. Nil: the
-	// client's own edit host and its aliases.
-	EditHosts func(clientID string) []string
+	// HostPatterns give each client hosts beside its own edit host and aliases.
+	HostPatterns []configstore.HostPattern
 }
 
 // View is what is known of a session at a moment. Its Record never holds the token.
