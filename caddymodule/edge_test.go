@@ -47,11 +47,12 @@ type testEdge struct {
 	port int
 }
 
-func startEdge(t *testing.T) *testEdge {
+// startEdge starts one, with these extra lines in the webordinary option.
+func startEdge(t *testing.T, appLines ...string) *testEdge {
 	t.Helper()
 	e := &testEdge{t: t, data: t.TempDir(), port: freePort(t)}
 	e.site()
-	require.NoError(t, e.load(""))
+	require.NoError(t, e.load("", appLines...))
 	t.Cleanup(func() { require.NoError(t, caddy.Stop()) })
 	e.put(fmt.Sprintf(`{
 		"clientId": "acme",
