@@ -10,11 +10,12 @@ import (
 	"github.com/webordinary/router/containerboot/bootapi"
 )
 
-// inheritance are the open files that the parent handed down; each may be nil.
+// inheritance are the open files that the parent handed down; each may be nil. The lock
+// is not among them: it stays a bare descriptor, which the kernel closes, and nobody
+// before, so that it is held until the process is gone.
 type inheritance struct {
 	listener *os.File
 	parent   *os.File // a pipe: at its end the parent is gone
-	lock     *os.File // held for as long as this process lives
 }
 
 // inherit takes the inherited files, so that no child of this process gets them.
@@ -27,7 +28,7 @@ func inherit(s *settings) (*inheritance, error) {
 	}{
 		{bootapi.EnvListenFD, s.listenFD, &files.listener},
 		{bootapi.EnvParentFD, s.parentFD, &files.parent},
-		{bootapi.EnvLockFD, s.lockFD, &files.lock},
+		{bootapi.EnvLockFD, s.lockFD, nil},
 	} {
 		if f.fd < 0 {
 			continue
@@ -38,7 +39,9 @@ func inherit(s *settings) (*inheritance, error) {
 			return nil, fmt.Errorf("%s: %d is no open file", f.name, f.fd)
 		}
 		syscall.CloseOnExec(f.fd)
-		*f.file = os.NewFile(uintptr(f.fd), f.name)
+		if f.file != nil {
+			*f.file = os.NewFile(uintptr(f.fd), f.name)
+		}
 	}
 	return &files, nil
 }
@@ -46,10 +49,8 @@ func inherit(s *settings) (*inheritance, error) {
 // close lets go of what is not needed by then. The parent's pipe is left to its
 // reader, which may be reading still.
 func (i *inheritance) close() {
-	for _, f := range []*os.File{i.listener, i.lock} {
-		if f != nil {
-			f.Close()
-		}
+	if i.listener != nil {
+		i.listener.Close()
 	}
 }
 
