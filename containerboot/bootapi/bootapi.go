@@ -13,6 +13,14 @@
 //  4. The edge follows PathEvents (with HeaderToken) until the phase is ready or failed.
 package bootapi
 
+import "time"
+
+// StopGrace is the whole time that a container may take to end after SIGTERM: to let
+// requests under way and a build end, to save, and to close. Whatever stops one waits
+// for so long before it kills, and containerboot shares it out among its steps. It is
+// what container runtimes commonly grant.
+const StopGrace = 30 * time.Second
+
 // Environment of containerboot. See its package comment for the whole manual.
 const (
 	EnvSessionID = "SESSION_ID"
