@@ -13,6 +13,9 @@ var (
 	ErrCapacity = errors.New("no capacity")
 	// ErrRunnerUnavailable: the runner cannot be reached or is throttled.
 	ErrRunnerUnavailable = errors.New("runner unavailable")
+	// ErrUnsaved: what is kept of a session may hold work that is nowhere else; see
+	// the error's text for where it is.
+	ErrUnsaved = errors.New("work may be unsaved")
 )
 
 // StartRequest says what to start. It holds no secrets: they reach a container by its claim.
@@ -59,6 +62,16 @@ type Runner interface {
 
 	// List returns the containers that this deployment started and that still run.
 	List(ctx context.Context) ([]Container, error)
+
+	// Forget removes what is kept of a session for its next start: its workspace
+	// and the like. It is called when the session was deleted and its container's end
+	// is confirmed. ErrUnsaved, with everything left as it is, unless it is certain
+	// that the remote has all the work. No error if nothing is kept.
+	Forget(ctx context.Context, sessionID string) error
+
+	// Kept returns the ids of the sessions of which something is kept, those that
+	// run among them.
+	Kept(ctx context.Context) ([]string, error)
 
 	// Close stops what must not outlive this process and releases the rest.
 	Close(ctx context.Context) error

@@ -15,11 +15,37 @@ type machine struct {
 	mu         sync.Mutex
 	containers map[string]*container
 	starts     []sessions.StartRequest
-	most       map[string]int // the most containers of a session that ever ran at once
+	most       map[string]int   // the most containers of a session that ever ran at once
+	kept       map[string]error // by session: what Forget says of what is kept
+	forgets    int
 }
 
 func newMachine() *machine {
-	return &machine{containers: map[string]*container{}, most: map[string]int{}}
+	return &machine{containers: map[string]*container{}, most: map[string]int{}, kept: map[string]error{}}
+}
+
+// keep lays down something of a session, and what becomes of who wants to forget it.
+func (m *machine) keep(id string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kept[id] = err
+}
+
+func (m *machine) forget(id string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.forgets++
+	if err := m.kept[id]; err != nil {
+		return err
+	}
+	delete(m.kept, id)
+	return nil
+}
+
+func (m *machine) keptIDs() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(maps.Keys(m.kept))
 }
 
 func (m *machine) all() []*container {
@@ -112,6 +138,9 @@ func (r *runner) Start(ctx context.Context, req sessions.StartRequest) (sessions
 		return sessions.Container{}, err
 	}
 	r.m.starts = append(r.m.starts, req)
+	if _, ok := r.m.kept[req.SessionID]; !ok {
+		r.m.kept[req.SessionID] = nil
+	}
 	r.m.containers[ref] = c
 	running := 0
 	for _, other := range r.m.containers {
@@ -187,6 +216,20 @@ func (r *runner) List(context.Context) ([]sessions.Container, error) {
 		}
 	}
 	return all, nil
+}
+
+func (r *runner) Forget(_ context.Context, id string) error {
+	if r.isDown() {
+		return sessions.ErrRunnerUnavailable
+	}
+	return r.m.forget(id)
+}
+
+func (r *runner) Kept(context.Context) ([]string, error) {
+	if r.isDown() {
+		return nil, sessions.ErrRunnerUnavailable
+	}
+	return r.m.keptIDs(), nil
 }
 
 func (r *runner) Close(context.Context) error { return nil }

@@ -21,6 +21,7 @@ type child struct {
 	cmd      *exec.Cmd
 	dir      string
 	clientID string
+	started  time.Time
 	state    state // as of the start; never changes
 	done     chan struct{}
 
@@ -63,6 +64,7 @@ func (c *child) wait() {
 	how := c.cmd.ProcessState.String()
 	ended := c.state
 	ended.Ended = true
+	ended.Unsaved = keepsUnsaved(c.cmd.ProcessState.ExitCode(), c.state.Unsaved, c.dir, c.started)
 	ended.Reason = how
 	if reason != "" {
 		ended.Reason = reason + " (" + how + ")"

@@ -4,6 +4,7 @@ package process
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -29,7 +30,7 @@ func edgeProcess() int {
 	if err != nil {
 		panic(err)
 	}
-	r, err := New(Options{Binary: self, DataDir: os.Getenv(edgeEnv)})
+	r, err := New(Options{Tunables: Tunables{Binary: self}, DataDir: os.Getenv(edgeEnv)})
 	if err != nil {
 		fmt.Println(err)
 		return 1
@@ -148,21 +149,27 @@ func TestNewEdgeSucceedsWhatDoesNotEnd(t *testing.T) {
 	assert.Empty(t, lines(t, dataDir, "stubborn", "doubles"))
 }
 
-func TestDataFolderIsOneProcess(t *testing.T) {
+func TestDataFolderIsOneEdges(t *testing.T) {
 	dataDir := t.TempDir()
-	edge := startEdge(t, dataDir, "plain")
-	theirs := stateOf(t, dataDir, "plain")
+	// The container is still saving when its edge has gone.
+	edge := startEdge(t, dataDir, "slow")
+	theirs := stateOf(t, dataDir, "slow")
+	self, err := os.Executable()
+	require.NoError(t, err)
 
-	r := newRunner(t, dataDir) // to load a configuration is no conflict
-	_, err := r.Start(t.Context(), request("plain", 2))
-	require.ErrorContains(t, err, "another runner")
-	_, err = r.List(t.Context())
-	require.ErrorContains(t, err, "another runner")
-	require.ErrorContains(t, r.Stop(t.Context(), theirs.ref(), "x"), "another runner")
+	_, err = New(Options{DataDir: dataDir, Tunables: Tunables{Binary: self}})
+	require.ErrorContains(t, err, fmt.Sprintf("another edge (pid %d) uses %s", edge.Process.Pid, dataDir))
 	assert.True(t, theirs.alive())
 
 	kill(edge)
-	_, err = r.Start(t.Context(), request("plain", 2))
-	require.NoError(t, err)
-	assert.False(t, theirs.alive())
+	require.True(t, theirs.alive())
+	r, err := New(Options{DataDir: dataDir, Tunables: Tunables{Binary: self}})
+	require.NoError(t, err, "at once")
+	t.Cleanup(func() { assert.NoError(t, r.Close(context.Background())) })
+	assert.True(t, theirs.alive(), "its containers do not have the lock")
+
+	_, err = New(Options{DataDir: dataDir, Tunables: Tunables{Binary: self}})
+	require.ErrorContains(t, err, "another configuration of this edge uses "+dataDir)
+	require.NoError(t, r.Close(t.Context()))
+	newRunner(t, dataDir)
 }

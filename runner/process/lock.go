@@ -5,7 +5,10 @@ package process
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -32,4 +35,38 @@ func tryLock(path string) (*os.File, error) {
 		err = errLocked
 	}
 	return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
+}
+
+// writePID writes into a lock whose it is.
+func writePID(lock *os.File) error {
+	err := lock.Truncate(0)
+	if err == nil {
+		_, err = lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	if err != nil {
+		return fmt.Errorf("writing into a lock: %w", err)
+	}
+	return nil
+}
+
+// holder names the process that holds a lock, as well as it can be told.
+func holder(path string) string {
+	const other = "another edge"
+	f, err := os.Open(path)
+	if err != nil {
+		return other
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, 32))
+	if err != nil {
+		return other
+	}
+	switch pid, err := strconv.Atoi(strings.TrimSpace(string(text))); {
+	case err != nil:
+		return other // it is about to write it
+	case pid == os.Getpid():
+		return "another configuration of this edge"
+	default:
+		return fmt.Sprintf("another edge (pid %d)", pid)
+	}
 }

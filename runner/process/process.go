@@ -10,9 +10,9 @@
 // edge is gone, and ends. An edge that comes after finds what is still saving by a lock
 // that each container holds, and starts no second one beside it.
 //
-// A data folder is one process's at a time. Its layout:
+// A data folder is one Runner's at a time. Its layout:
 //
-//	runner.lock                    held by the process whose containers these are
+//	runner.lock                    held by the process whose containers these are; its id
 //	cache/                         containerboot's caches
 //	sessions/{id}/workspace/       the client's working tree
 //	sessions/{id}/container.log    what the container printed, at most 5 MiB
@@ -26,10 +26,10 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -42,14 +42,10 @@ const DefaultStopGrace = 25 * time.Second
 
 // Options are what a Runner is made of.
 type Options struct {
-	// Binary is the path of containerboot. Default: "containerboot" in the folder
-	// of the running program, else on PATH.
-	Binary string
 	// DataDir is the folder of sessions and caches. It is made if it does not exist.
 	DataDir string
-	// APIUpstream is the origin (http://host:port) that gets the containers' /api/*.
-	// Default: none.
-	APIUpstream string
+	// Tunables are the first ones; see SetTunables.
+	Tunables Tunables
 	// StopGrace is how long a container has to save and end before it is killed.
 	// Default: DefaultStopGrace.
 	StopGrace time.Duration
@@ -59,11 +55,11 @@ type Options struct {
 
 // Runner is a sessions.Runner of child processes.
 type Runner struct {
-	binary   string
 	dataDir  string
-	upstream string
+	tunables atomic.Pointer[Tunables] // Binary is absolute
 	grace    time.Duration
 	log      *zap.Logger
+	lock     *os.File // runner.lock
 
 	// parentRead goes to every container; it reaches its end when parentWrite is
 	// closed, which nobody but this process has.
@@ -73,19 +69,20 @@ type Runner struct {
 	end  context.CancelFunc
 	work sync.WaitGroup
 
-	launching sync.WaitGroup // starts that Close must wait for
+	underway sync.WaitGroup // what Close must wait for; see enter
+	surveyed chan struct{}  // closed once former is complete
 
 	mu       sync.Mutex
 	closed   bool
-	lock     *os.File                 // runner.lock; nil while another process has it
 	children map[string]*child        // by session id, until they have ended
 	former   map[string]state         // containers of an earlier process that still run
-	surveyed chan struct{}            // closed once former is complete; nil before lock
 	busy     map[string]chan struct{} // sessions in a critical section; see exclusive
 }
 
-// New returns a runner. It starts nothing; errors are those of its options.
-func New(o Options) (*Runner, error) {
+// New returns a runner, which starts no container by itself. It fails if another edge
+// uses the data folder, for which an edge that was killed, and whose containers are
+// still saving, does not count.
+func New(o Options) (_ *Runner, err error) {
 	if o.DataDir == "" {
 		return nil, errors.New("process runner: data folder must be set")
 	}
@@ -93,84 +90,77 @@ func New(o Options) (*Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("process runner: finding the data folder: %w", err)
 	}
-	binary, err := findBinary(o.Binary)
-	if err != nil {
-		return nil, fmt.Errorf("process runner: %w", err)
-	}
 	if o.StopGrace <= 0 {
 		o.StopGrace = DefaultStopGrace
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
+	run := &Runner{
+		dataDir: dataDir, grace: o.StopGrace, log: o.Logger, surveyed: make(chan struct{}),
+		children: map[string]*child{}, former: map[string]state{}, busy: map[string]chan struct{}{},
+	}
+	if err := run.SetTunables(o.Tunables); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(filepath.Join(dataDir, "sessions"), 0o700); err != nil {
 		return nil, fmt.Errorf("process runner: making the data folder: %w", err)
 	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, fmt.Errorf("process runner: making the parent's pipe: %w", err)
+	if run.lock, err = own(dataDir); err != nil {
+		return nil, fmt.Errorf("process runner: %w", err)
 	}
-	run := &Runner{
-		binary: binary, dataDir: dataDir, upstream: o.APIUpstream, grace: o.StopGrace, log: o.Logger,
-		parentRead: r, parentWrite: w,
-		children: map[string]*child{}, former: map[string]state{}, busy: map[string]chan struct{}{},
+	if run.parentRead, run.parentWrite, err = os.Pipe(); err != nil {
+		return nil, errors.Join(fmt.Errorf("process runner: making the parent's pipe: %w", err), run.lock.Close())
 	}
 	run.life, run.end = context.WithCancel(context.Background())
 	run.log.Warn("the process runner isolates nothing: it is for trusted sites only",
-		zap.String("data", dataDir), zap.String("containerboot", binary))
-	// Another process may be using the folder: that matters to Start, not to who
-	// only loads a configuration.
-	if err := run.own(); err != nil && !errors.Is(err, sessions.ErrRunnerUnavailable) {
-		return nil, errors.Join(err, run.Close(context.Background()))
-	}
+		zap.String("data", dataDir), zap.String("containerboot", run.tunables.Load().Binary))
+	run.work.Go(func() {
+		defer close(run.surveyed)
+		run.survey()
+	})
 	run.work.Go(run.tendLogs)
 	return run, nil
 }
 
-// findBinary finds containerboot and says what to do where there is none.
-func findBinary(path string) (string, error) {
-	candidates := []string{path}
-	if path == "" {
-		candidates = nil
-		if self, err := os.Executable(); err == nil {
-			candidates = append(candidates, filepath.Join(filepath.Dir(self), "containerboot"))
-		}
-		candidates = append(candidates, "containerboot")
+// own makes the data folder this process's until the file is closed, or the process ends.
+func own(dataDir string) (*os.File, error) {
+	path := filepath.Join(dataDir, "runner.lock")
+	lock, err := tryLock(path)
+	switch {
+	case errors.Is(err, errLocked):
+		return nil, fmt.Errorf("%s uses %s: end it first, or set another data folder", holder(path), dataDir)
+	case err != nil:
+		return nil, err
 	}
-	for _, c := range candidates {
-		if found, err := exec.LookPath(c); err == nil {
-			return filepath.Abs(found)
-		}
+	if err := writePID(lock); err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
-	if path == "" {
-		path = "containerboot"
-	}
-	return "", fmt.Errorf("%s is not there or cannot be run: build it with `make build`, or set `binary`", path)
+	return lock, nil
 }
 
-// own makes the data folder this process's and looks for what an earlier one left.
-// ErrRunnerUnavailable if another process has it.
-func (r *Runner) own() error {
+// errClosed: the folder may be another process's by now.
+var errClosed = fmt.Errorf("the runner is closed: %w", sessions.ErrRunnerUnavailable)
+
+// enter begins what Close has to wait for; leave must be called. errClosed once the
+// runner is closed.
+func (r *Runner) enter() (leave func(), err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return fmt.Errorf("the runner is closed: %w", sessions.ErrRunnerUnavailable)
+		return nil, errClosed
 	}
-	if r.lock != nil {
-		return nil
+	r.underway.Add(1)
+	return r.underway.Done, nil
+}
+
+// usable returns an error once the runner is closed.
+func (r *Runner) usable() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return errClosed
 	}
-	lock, err := tryLock(filepath.Join(r.dataDir, "runner.lock"))
-	if errors.Is(err, errLocked) {
-		return fmt.Errorf("another runner, of this or of another process, uses %s: %w", r.dataDir, sessions.ErrRunnerUnavailable)
-	}
-	if err != nil {
-		return fmt.Errorf("process runner: %w", err)
-	}
-	r.lock, r.surveyed = lock, make(chan struct{})
-	r.work.Go(func() {
-		defer close(r.surveyed)
-		r.survey()
-	})
 	return nil
 }
 
@@ -232,7 +222,7 @@ func (r *Runner) Describe(_ context.Context, ref string) (sessions.Container, er
 // List returns the containers that run, those of an earlier process that are still
 // ending among them.
 func (r *Runner) List(ctx context.Context) ([]sessions.Container, error) {
-	if err := r.own(); err != nil {
+	if err := r.usable(); err != nil {
 		return nil, err
 	}
 	select {
@@ -266,7 +256,7 @@ func (r *Runner) Close(ctx context.Context) error {
 	}
 	r.closed = true
 	r.mu.Unlock()
-	r.launching.Wait()
+	r.underway.Wait()
 	r.mu.Lock()
 	children := slices.Collect(maps.Values(r.children))
 	r.mu.Unlock()
@@ -284,9 +274,5 @@ func (r *Runner) Close(ctx context.Context) error {
 	}
 	r.end()
 	r.work.Wait()
-	errs := []error{r.parentWrite.Close(), r.parentRead.Close()}
-	if r.lock != nil {
-		errs = append(errs, r.lock.Close())
-	}
-	return errors.Join(errs...)
+	return errors.Join(r.parentWrite.Close(), r.parentRead.Close(), r.lock.Close())
 }

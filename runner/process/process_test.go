@@ -37,7 +37,7 @@ func newRunner(t *testing.T, dataDir string) *Runner {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	return newRunnerOf(t, Options{Binary: self, DataDir: dataDir, StopGrace: testGrace})
+	return newRunnerOf(t, Options{Tunables: Tunables{Binary: self}, DataDir: dataDir, StopGrace: testGrace})
 }
 
 // impatient makes a runner which kills soon.
@@ -45,7 +45,7 @@ func impatient(t *testing.T, dataDir string) Options {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	return Options{Binary: self, DataDir: dataDir, StopGrace: 200 * time.Millisecond}
+	return Options{Tunables: Tunables{Binary: self}, DataDir: dataDir, StopGrace: 200 * time.Millisecond}
 }
 
 func newRunnerOf(t *testing.T, o Options) *Runner {
@@ -97,7 +97,7 @@ func TestConformanceWithContainerboot(t *testing.T) {
 	require.NoError(t, err, string(out))
 	runnertest.Run(t, runnertest.Options{
 		New: func(t *testing.T) sessions.Runner {
-			return newRunnerOf(t, Options{Binary: binary, DataDir: t.TempDir()})
+			return newRunnerOf(t, Options{Tunables: Tunables{Binary: binary}, DataDir: t.TempDir()})
 		},
 		Crash: crash,
 	})
@@ -188,7 +188,7 @@ func TestEnvironmentIsMinimal(t *testing.T) {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	dataDir := t.TempDir()
-	r := newRunnerOf(t, Options{Binary: self, DataDir: dataDir, APIUpstream: "http://127.0.0.1:1"})
+	r := newRunnerOf(t, Options{DataDir: dataDir, Tunables: Tunables{Binary: self, APIUpstream: "http://127.0.0.1:1"}})
 	c, err := r.Start(t.Context(), request("environ", 1))
 	require.NoError(t, err)
 	eventuallyLines(t, dataDir, "environ", "starts", 1)
@@ -244,7 +244,7 @@ func TestStartRefuses(t *testing.T) {
 }
 
 func TestMissingBinary(t *testing.T) {
-	_, err := New(Options{Binary: filepath.Join(t.TempDir(), "containerboot"), DataDir: t.TempDir()})
+	_, err := New(Options{Tunables: Tunables{Binary: filepath.Join(t.TempDir(), "containerboot")}, DataDir: t.TempDir()})
 	require.ErrorContains(t, err, "make build")
 	require.ErrorContains(t, err, "`binary`")
 	_, err = New(Options{DataDir: ""})
@@ -255,7 +255,7 @@ func TestMissingBinary(t *testing.T) {
 	require.NoError(t, err)
 	binary := filepath.Join(t.TempDir(), "containerboot")
 	require.NoError(t, os.Symlink(self, binary))
-	r := newRunnerOf(t, Options{Binary: binary, DataDir: t.TempDir()})
+	r := newRunnerOf(t, Options{Tunables: Tunables{Binary: binary}, DataDir: t.TempDir()})
 	require.NoError(t, os.Remove(binary))
 	_, err = r.Start(t.Context(), request("one", 1))
 	require.ErrorContains(t, err, "make build")
@@ -308,7 +308,7 @@ func TestCloseKillsWhenItsTimeIsOver(t *testing.T) {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	dataDir := t.TempDir()
-	r := newRunnerOf(t, Options{Binary: self, DataDir: dataDir, StopGrace: time.Hour})
+	r := newRunnerOf(t, Options{Tunables: Tunables{Binary: self}, DataDir: dataDir, StopGrace: time.Hour})
 	_, err = r.Start(t.Context(), request("stubborn", 1))
 	require.NoError(t, err)
 	eventuallyLines(t, dataDir, "stubborn", "starts", 1)

@@ -55,7 +55,7 @@ func check(req sessions.StartRequest) error {
 }
 
 func (r *Runner) start(ctx context.Context, req sessions.StartRequest) (sessions.Container, error) {
-	if err := r.own(); err != nil {
+	if err := r.usable(); err != nil {
 		return sessions.Container{}, err
 	}
 	unlock, err := r.exclusive(ctx, req.SessionID)
@@ -95,7 +95,7 @@ func (r *Runner) start(ctx context.Context, req sessions.StartRequest) (sessions
 		return sessions.Container{}, err
 	}
 	defer lock.Close()
-	c, err := r.launch(req, dir, lock)
+	c, err := r.launch(req, dir, lock, last.unsaved())
 	if err != nil {
 		return sessions.Container{}, err
 	}
@@ -148,17 +148,14 @@ func (r *Runner) succeed(ctx context.Context, dir string, last state) (*os.File,
 	}
 }
 
-// launch starts the process. The lock goes to it; what else is opened here is its own,
-// too, and closed in this process.
-func (r *Runner) launch(req sessions.StartRequest, dir string, lock *os.File) (*child, error) {
-	r.mu.Lock()
-	if r.closed {
-		r.mu.Unlock()
-		return nil, fmt.Errorf("the runner is closed: %w", sessions.ErrRunnerUnavailable)
+// launch starts the process, in a workspace that may hold unsaved work. The lock goes to
+// it; what else is opened here is its own, too, and closed in this process.
+func (r *Runner) launch(req sessions.StartRequest, dir string, lock *os.File, unsaved bool) (*child, error) {
+	leave, err := r.enter()
+	if err != nil {
+		return nil, err
 	}
-	r.launching.Add(1)
-	r.mu.Unlock()
-	defer r.launching.Done()
+	defer leave()
 
 	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -177,7 +174,8 @@ func (r *Runner) launch(req sessions.StartRequest, dir string, lock *os.File) (*
 	defer output.Close()
 
 	addr := listener.Addr().(*net.TCPAddr)
-	cmd := exec.Command(r.binary)
+	tunables := r.tunables.Load()
+	cmd := exec.Command(tunables.Binary)
 	cmd.Dir = dir
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.ExtraFiles = []*os.File{r.parentRead, lock, socket} // 3, 4, 5
@@ -191,21 +189,22 @@ func (r *Runner) launch(req sessions.StartRequest, dir string, lock *os.File) (*
 		bootapi.EnvWorkspace+"="+filepath.Join(dir, "workspace"),
 		bootapi.EnvCache+"="+filepath.Join(r.dataDir, "cache"),
 	)
-	if r.upstream != "" {
-		cmd.Env = append(cmd.Env, bootapi.EnvAPIUpstream+"="+r.upstream)
+	if tunables.APIUpstream != "" {
+		cmd.Env = append(cmd.Env, bootapi.EnvAPIUpstream+"="+tunables.APIUpstream)
 	}
 
+	started := time.Now()
 	if err := cmd.Start(); err != nil {
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("%s is gone: build it with `make build`, or set `binary`: %w", r.binary, err)
+			return nil, fmt.Errorf("%s is gone: build it with `make build`, or set `binary`: %w", tunables.Binary, err)
 		}
-		return nil, fmt.Errorf("starting %s: %w", r.binary, capacity(err))
+		return nil, fmt.Errorf("starting %s: %w", tunables.Binary, capacity(err))
 	}
 	c := &child{
-		runner: r, cmd: cmd, dir: dir, clientID: req.ClientID, done: make(chan struct{}),
+		runner: r, cmd: cmd, dir: dir, clientID: req.ClientID, started: started, done: make(chan struct{}),
 		state: state{
 			SessionID: req.SessionID, Epoch: req.Epoch, PID: cmd.Process.Pid,
-			Process: processIdentity(cmd.Process.Pid), Address: addr.String(),
+			Process: processIdentity(cmd.Process.Pid), Address: addr.String(), Unsaved: unsaved,
 		},
 	}
 	// Without its state nobody could keep a second container of this epoch from

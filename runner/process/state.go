@@ -33,7 +33,13 @@ type state struct {
 	Address string `json:"address"`
 	Ended   bool   `json:"ended,omitempty"`
 	Reason  string `json:"reason,omitempty"`
+	// Unsaved: the workspace may have held work that was not saved, at the
+	// container's end or, before that, at its start.
+	Unsaved bool `json:"unsaved,omitempty"`
 }
+
+// unsaved reports whether the workspace may hold work that was not saved.
+func (s state) unsaved() bool { return s.PID != 0 && (!s.Ended || s.Unsaved) }
 
 func (s state) ref() string { return refPrefix + s.SessionID + ":" + strconv.FormatInt(s.Epoch, 10) }
 

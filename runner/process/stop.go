@@ -30,7 +30,7 @@ func (r *Runner) Stop(ctx context.Context, ref, reason string) error {
 }
 
 func (r *Runner) stop(ctx context.Context, id string, epoch int64, reason string) error {
-	if err := r.own(); err != nil {
+	if err := r.usable(); err != nil {
 		return err
 	}
 	if reason == "" {

@@ -1,0 +1,84 @@
+//go:build unix
+
+package process
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+)
+
+// Tunables are the settings of a Runner which may change while it runs.
+type Tunables struct {
+	// Binary is the path of containerboot. Default: "containerboot" in the folder
+	// of the running program, else on PATH.
+	Binary string
+	// APIUpstream is the origin that gets the containers' /api/*; see CheckUpstream.
+	// Default: none.
+	APIUpstream string
+}
+
+// SetTunables changes what the next container is started with; those that run keep
+// what they have. If there is no such binary, or the upstream is not valid, it returns
+// an error, and changes nothing.
+func (r *Runner) SetTunables(t Tunables) error {
+	if t.APIUpstream != "" {
+		if err := CheckUpstream(t.APIUpstream); err != nil {
+			return fmt.Errorf("process runner: API upstream: %w", err)
+		}
+	}
+	binary, err := findBinary(t.Binary)
+	if err != nil {
+		return fmt.Errorf("process runner: %w", err)
+	}
+	t.Binary = binary
+	r.tunables.Store(&t)
+	return nil
+}
+
+// CheckUpstream reports what is wrong with a value of Tunables.APIUpstream: it must be
+// http://host:port and nothing else. The error shows nothing of it, which may hold
+// credentials.
+func CheckUpstream(origin string) error {
+	u, err := url.Parse(origin)
+	switch {
+	case err != nil, u.Scheme != "http", u.Hostname() == "", u.Port() == "":
+		return errors.New("must be an origin, http://host:port")
+	case u.User != nil:
+		return errors.New("must be an origin, http://host:port, without credentials")
+	}
+	if port, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || port == 0 {
+		return errors.New("port must be between 1 and 65535")
+	}
+	// A path, a query, a fragment, or anything else that is not the origin.
+	if origin != "http://"+net.JoinHostPort(u.Hostname(), u.Port()) {
+		return errors.New("must be an origin, http://host:port, with nothing after the port")
+	}
+	return nil
+}
+
+// findBinary finds containerboot and says what to do where there is none.
+func findBinary(path string) (string, error) {
+	candidates := []string{path}
+	if path == "" {
+		candidates = nil
+		if self, err := os.Executable(); err == nil {
+			candidates = append(candidates, filepath.Join(filepath.Dir(self), "containerboot"))
+		}
+		candidates = append(candidates, "containerboot")
+	}
+	for _, c := range candidates {
+		if found, err := exec.LookPath(c); err == nil {
+			return filepath.Abs(found)
+		}
+	}
+	if path == "" {
+		path = "containerboot"
+	}
+	return "", fmt.Errorf("%s is not there or cannot be run: build it with `make build`, or set `binary`", path)
+}
