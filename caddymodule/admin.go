@@ -112,7 +112,7 @@ type adminError struct {
 // adminStatusOf maps an error to an HTTP status.
 func adminStatusOf(err error) int {
 	switch {
-	case errors.Is(err, errBadRequest):
+	case errors.Is(err, errBadRequest), errors.Is(err, sessions.ErrInvalid):
 		return http.StatusBadRequest
 	case errors.Is(err, sessions.ErrNotFound), errors.Is(err, configstore.ErrNotFound):
 		return http.StatusNotFound
@@ -121,7 +121,8 @@ func adminStatusOf(err error) int {
 	case errors.Is(err, sessions.ErrLimit):
 		return http.StatusTooManyRequests
 	case errors.Is(err, errNoEdge), errors.Is(err, sessions.ErrUnavailable), errors.Is(err, configstore.ErrUnavailable),
-		errors.Is(err, sessions.ErrRunnerUnavailable), errors.Is(err, sessions.ErrClosed):
+		errors.Is(err, sessions.ErrRunnerUnavailable), errors.Is(err, sessions.ErrClosed),
+		errors.Is(err, sessions.ErrNoRunner):
 		return http.StatusServiceUnavailable
 	default:
 		return http.StatusInternalServerError
@@ -207,6 +208,9 @@ func adminCreateSession(r *http.Request, _ *App, live *running) (any, error) {
 	var req createRequest
 	if err := dec.Decode(&req); err != nil {
 		return nil, fmt.Errorf("%w: decoding body: %w", errBadRequest, err)
+	}
+	if dec.More() {
+		return nil, fmt.Errorf("%w: something follows the body's JSON", errBadRequest)
 	}
 	rec, _, err := live.service.Create(r.Context(), sessions.CreateRequest{
 		ClientID: req.ClientID, UserID: req.UserID, ThreadID: req.ThreadID, Wake: true,

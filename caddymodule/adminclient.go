@@ -18,6 +18,13 @@ import (
 // errNoAnswer: no edge answers for this configuration.
 var errNoAnswer = errors.New("no edge is running")
 
+const (
+	// statusTimeout bounds the question whether there is an edge.
+	statusTimeout = 5 * time.Second
+	// answerTimeout bounds every other request; a sleep waits for a save.
+	answerTimeout = 3 * time.Minute
+)
+
 // adminClient asks a running edge's admin API.
 type adminClient struct {
 	address  string // as people know it, for messages
@@ -44,7 +51,8 @@ func newAdminClient(address, identity string) (*adminClient, error) {
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, a.Network, dial)
 		},
-		DisableKeepAlives: true,
+		DisableKeepAlives:     true,
+		ResponseHeaderTimeout: answerTimeout,
 	}}
 	return c, nil
 }
@@ -53,8 +61,10 @@ func newAdminClient(address, identity string) (*adminClient, error) {
 // where nothing answers, or an edge that works on other data.
 func (c *adminClient) status(ctx context.Context) (edgeStatus, error) {
 	var s edgeStatus
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
 	if err := c.request(ctx, http.MethodGet, "status", nil, &s); err != nil {
-		return s, err
+		return s, fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
 	if s.Identity != c.identity {
 		return s, fmt.Errorf("%w on this configuration: the one at %s works on other data", errNoAnswer, c.address)
@@ -62,7 +72,8 @@ func (c *adminClient) status(ctx context.Context) (edgeStatus, error) {
 	return s, nil
 }
 
-// call sends a request to the edge of this configuration. body and answer are JSON; body may be nil.
+// call sends a request to the edge of this configuration. body and answer are JSON; body
+// may be nil. Its error is errNoAnswer only where the edge was not asked at all.
 func (c *adminClient) call(ctx context.Context, method, path string, body, answer any) error {
 	if _, err := c.status(ctx); err != nil {
 		return err
@@ -86,11 +97,12 @@ func (c *adminClient) request(ctx context.Context, method, path string, body, an
 	req.Header.Set("Origin", c.origin) // Caddy's admin endpoint checks it
 	req.Header.Set("Content-Type", "application/json")
 	res, err := c.http.Do(req)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err != nil {
-		return fmt.Errorf("%w: nothing answers at %s: start it with `caddy run`", errNoAnswer, c.address)
+	var op *net.OpError
+	switch {
+	case errors.As(err, &op) && op.Op == "dial":
+		return fmt.Errorf("nothing answers at %s: start it with `caddy run`", c.address)
+	case err != nil:
+		return fmt.Errorf("asking the edge at %s: %w", c.address, err)
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
@@ -100,26 +112,12 @@ func (c *adminClient) request(ctx context.Context, method, path string, body, an
 	if res.StatusCode != http.StatusOK {
 		var e adminError
 		if json.Unmarshal(b, &e) == nil && e.Error != "" {
-			return &edgeError{status: res.StatusCode, message: e.Error}
+			return errors.New(e.Error)
 		}
-		return fmt.Errorf("%w at %s: what answers there is something else (status %d)", errNoAnswer, c.address, res.StatusCode)
+		return fmt.Errorf("what answers at %s is something else (status %d)", c.address, res.StatusCode)
 	}
 	if err := json.Unmarshal(b, answer); err != nil {
 		return fmt.Errorf("decoding the edge's answer: %w", err)
 	}
 	return nil
-}
-
-// edgeError is a refusal by the edge, in its words.
-type edgeError struct {
-	status  int
-	message string
-}
-
-// Error is the edge's reason.
-func (e *edgeError) Error() string { return e.message }
-
-// Is makes an edge which is still starting errNoAnswer.
-func (e *edgeError) Is(target error) bool {
-	return target == errNoAnswer && e.status == http.StatusServiceUnavailable && strings.Contains(e.message, errNoEdge.Error())
 }

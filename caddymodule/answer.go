@@ -44,7 +44,7 @@ func (h *Router) answer(w http.ResponseWriter, req *request, next caddyhttp.Hand
 	case edge.Events:
 		return h.serveEvents(w, req)
 	case edge.OwnStatus:
-		return writeJSON(w, d.Status, req.view.Progress)
+		return writeStatus(w, req)
 	default:
 		return h.writePage(w, req)
 	}
@@ -108,47 +108,6 @@ func (h *Router) answerError(w http.ResponseWriter, req *request, err error) err
 
 // retryAfterFault is how long visitors are told to stay away after a fault of ours.
 const retryAfterFault = 5 * time.Second
-
-// answerLost answers a request whose container turned out not to answer. A document is
-// shown the waiting page, and the session wakes if its container is gone. Anything
-// else, which may have been carried out, is never sent twice.
-func (h *Router) answerLost(w http.ResponseWriter, req *request) error {
-	req.route = nil
-	if req.traits.Kind != edge.Document {
-		req.decision = edge.Decision{Action: edge.Unavailable, Status: http.StatusServiceUnavailable, RetryAfter: time.Second}
-		return h.answer(w, req, nil)
-	}
-	req.decision = edge.Decision{Action: edge.WaitingPage, Status: http.StatusAccepted, Wake: true}
-	return h.answer(w, req, nil)
-}
-
-// hold keeps a request, its body unread, until its session is active.
-func (h *Router) hold(w http.ResponseWriter, req *request, next caddyhttp.Handler) error {
-	id := req.known.Session.ID
-	refuse := func() error {
-		req.decision = edge.Decision{Action: edge.Unavailable, Status: http.StatusServiceUnavailable, RetryAfter: time.Second}
-		return h.answer(w, req, next)
-	}
-	if !h.app.state.held.take(id, h.MaxHeldPerSession, h.MaxHeld) {
-		return refuse()
-	}
-	visitor, forget := untilHangup(req.r)
-	ctx, cancel := context.WithTimeout(visitor, req.decision.Hold)
-	view, err := req.live.service.Wait(ctx, id)
-	cancel()
-	forget()
-	h.app.state.held.give(id)
-	if err != nil {
-		return refuse()
-	}
-	h.setView(req, view)
-	if req.route == nil {
-		return refuse()
-	}
-	req.decision = edge.Decide(req.traits, req.target, req.known)
-	w.Header().Del("Cache-Control")
-	return h.serveProxied(w, req, next)
-}
 
 // writePage answers with the decision's page, or, where a person does not look at it,
 // with a few words of JSON.
@@ -235,8 +194,18 @@ func requestID(r *http.Request) string {
 	return id
 }
 
-func writeJSON(w http.ResponseWriter, status int, v any) error {
+// progress is a container's status among the fields of a session's.
+type progress = bootapi.Status
+
+// writeStatus tells programs how far a session is that cannot answer for itself.
+func writeStatus(w http.ResponseWriter, req *request) error {
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	return json.NewEncoder(w).Encode(v)
+	w.WriteHeader(req.decision.Status)
+	if req.r.Method == http.MethodHead {
+		return nil
+	}
+	return json.NewEncoder(w).Encode(struct {
+		Status sessions.Status `json:"status"`
+		progress
+	}{req.view.Record.Status, progressOf(req.view)})
 }

@@ -34,7 +34,8 @@ func TestCaddyfileGoldens(t *testing.T) {
 			var got string
 			out, _, err := adapter.Adapt([]byte(input), map[string]any{"filename": "Caddyfile"})
 			if err != nil {
-				got = err.Error()
+				// The store of another test of this package is registered, too.
+				got = strings.ReplaceAll(err.Error(), "counting, ", "")
 			} else {
 				var b bytes.Buffer
 				require.NoError(t, json.Indent(&b, out, "", "\t"))

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -35,6 +36,7 @@ session is done by the running edge, through its admin endpoint.`,
 			cmd.PersistentFlags().Bool("json", false, "print JSON, for programs")
 			_ = cmd.MarkPersistentFlagFilename("config") // fails only for a flag that does not exist
 			cmd.AddCommand(clientCommand(), sessionCommand())
+			group(cmd, "tables", "doctor")
 		},
 	})
 }
@@ -49,6 +51,23 @@ type cli struct {
 	errs  io.Writer
 }
 
+// group makes a command of one that only has subcommands: alone it prints its help, and
+// what it does not know is an error. later are subcommands of later releases.
+func group(cmd *cobra.Command, later ...string) {
+	cmd.SilenceUsage = true
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) == 0:
+			return cmd.Help()
+		case slices.Contains(later, args[0]):
+			return fmt.Errorf("%s %s: not supported yet by this release", cmd.CommandPath(), args[0])
+		default:
+			return fmt.Errorf("unknown command %q for %q: see --help", args[0], cmd.CommandPath())
+		}
+	}
+}
+
 // command makes a subcommand whose work is run. Errors are printed once, by cobra.
 func command(use, short, example string, args cobra.PositionalArgs, run func(ctx context.Context, c *cli, args []string) error) *cobra.Command {
 	return &cobra.Command{
@@ -60,6 +79,7 @@ func command(use, short, example string, args cobra.PositionalArgs, run func(ctx
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process
 			c, closeCLI, err := newCLI(cmd)
 			if err != nil {
 				return err

@@ -30,6 +30,7 @@ func clientCommand() *cobra.Command {
 		command("delete ID", "Removes a client; its hosts answer 404 within seconds",
 			"  caddy webordinary client delete amelia", cobra.ExactArgs(1), runClientDelete),
 	)
+	group(cmd, "import")
 	for _, sub := range cmd.Commands() {
 		if sub.Name() == "get" || sub.Name() == "delete" {
 			sub.ValidArgsFunction = completeClients
@@ -68,8 +69,26 @@ func (c *cli) openStore() (configstore.Store, error) {
 }
 
 // readClients reads and checks every configuration of a file. It reports all faults of
-// all of them in one error.
-func (c *cli) readClients(file string) ([]configstore.Client, error) {
+// all of them in one error. Reading ends with ctx, whatever the input does.
+func (c *cli) readClients(ctx context.Context, file string) ([]configstore.Client, error) {
+	type result struct {
+		clients []configstore.Client
+		err     error
+	}
+	done := make(chan result, 1)
+	go func() {
+		clients, err := c.readAllClients(file)
+		done <- result{clients, err}
+	}()
+	select {
+	case r := <-done:
+		return r.clients, r.err
+	case <-ctx.Done():
+		return nil, errors.New("interrupted: nothing was written")
+	}
+}
+
+func (c *cli) readAllClients(file string) ([]configstore.Client, error) {
 	in := c.cmd.InOrStdin()
 	if file != "-" {
 		f, err := os.Open(file)
@@ -134,7 +153,7 @@ type putResult struct {
 const progressEvery = 1000
 
 func runClientPut(ctx context.Context, c *cli, args []string) (err error) {
-	clients, err := c.readClients(args[0])
+	clients, err := c.readClients(ctx, args[0])
 	if err != nil {
 		return err
 	}
@@ -149,26 +168,30 @@ func runClientPut(ctx context.Context, c *cli, args []string) (err error) {
 		if err != nil {
 			return fmt.Errorf("writing client %q (%d of %d were written): %w", client.ClientID, i, len(clients), err)
 		}
-		res := putResult{ClientID: client.ClientID, Version: rec.Version, Created: rec.Version == 1}
+		res := putResult{ClientID: client.ClientID, Version: rec.Version, Created: rec.CreatedAt.Equal(rec.UpdatedAt)}
 		results = append(results, res)
-		if !c.json && len(clients) <= progressEvery {
-			verb := "changed"
-			if res.Created {
-				verb = "created"
-			}
-			if _, err := fmt.Fprintf(c.out, "%s  %s (version %d)\n", res.ClientID, verb, res.Version); err != nil {
-				return err
-			}
-		} else if n := i + 1; n%progressEvery == 0 || n == len(clients) {
-			if _, err := fmt.Fprintf(c.errs, "%d of %d clients written\n", n, len(clients)); err != nil {
-				return err
-			}
+		if err := c.showPut(res, i+1, len(clients)); err != nil {
+			return err
 		}
 	}
 	if c.json {
 		return c.printJSON(results)
 	}
 	return nil
+}
+
+// showPut tells of one client that was written, or, of very many, now and then how far it is.
+func (c *cli) showPut(res putResult, n, of int) (err error) {
+	switch {
+	case of > progressEvery && (n%progressEvery == 0 || n == of):
+		_, err = fmt.Fprintf(c.errs, "%d of %d clients written\n", n, of)
+	case of > progressEvery || c.json:
+	case res.Created:
+		_, err = fmt.Fprintf(c.out, "%s  created (version %d)\n", res.ClientID, res.Version)
+	default:
+		_, err = fmt.Fprintf(c.out, "%s  changed (version %d)\n", res.ClientID, res.Version)
+	}
+	return err
 }
 
 // clientInfo is a client as `client get --json` and `client list --json` show it.
@@ -192,7 +215,7 @@ func runClientGet(ctx context.Context, c *cli, args []string) (err error) {
 	defer func() { err = errors.Join(err, store.Close()) }()
 	rec, err := store.Get(ctx, args[0])
 	if err != nil {
-		return fmt.Errorf("getting client %q: %w", args[0], err)
+		return err // names the client
 	}
 	info := describeClient(rec)
 	if c.json {
@@ -283,8 +306,8 @@ func (c *cli) waitForEdge(ctx context.Context, wait time.Duration, clients int) 
 	}
 }
 
-func runClientValidate(_ context.Context, c *cli, args []string) error {
-	clients, err := c.readClients(args[0])
+func runClientValidate(ctx context.Context, c *cli, args []string) error {
+	clients, err := c.readClients(ctx, args[0])
 	if err != nil {
 		return err
 	}
@@ -302,7 +325,7 @@ func runClientDelete(ctx context.Context, c *cli, args []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	if err := store.Delete(ctx, args[0], configstore.AnyVersion); err != nil {
-		return fmt.Errorf("deleting client %q: %w", args[0], err)
+		return err // names the client
 	}
 	if c.json {
 		return c.printJSON(map[string]string{"deleted": args[0]})

@@ -34,6 +34,7 @@ somebody opens it.`
 	wake := command("wake ID", "Wakes a session and waits until its site answers", "", cobra.ExactArgs(1), runSessionWake)
 	wake.Long = "Wakes a session, shows its progress, and waits until its site answers.\nIt needs a running edge. Ctrl-C stops the waiting, not the wake."
 
+	group(cmd)
 	cmd.AddCommand(
 		create,
 		command("list [CLIENT]", "Lists sessions, of one client or of all", "", cobra.MaximumNArgs(1), runSessionList),
@@ -180,7 +181,7 @@ func runSessionWake(ctx context.Context, c *cli, args []string) error {
 	if err := c.admin.call(ctx, http.MethodPost, sessionPath(args[0], "wake"), nil, &info); err != nil {
 		return fmt.Errorf("waking session %q: %w", args[0], err)
 	}
-	tick := time.NewTicker(200 * time.Millisecond)
+	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for shown := bootapi.Phase(""); ; {
 		switch info.Status {
@@ -192,6 +193,8 @@ func runSessionWake(ctx context.Context, c *cli, args []string) error {
 				cause = fmt.Sprintf("%s: %s", info.Failure.Phase, info.Failure.Cause)
 			}
 			return fmt.Errorf("waking session %q: %s", args[0], cause)
+		case sessions.StatusInactive:
+			return fmt.Errorf("waking session %q: it was put to sleep", args[0])
 		default: // on its way
 		}
 		if info.Progress != nil && info.Progress.Phase != shown {

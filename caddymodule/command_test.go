@@ -143,6 +143,21 @@ func TestSessionCommandsWithoutAnEdge(t *testing.T) {
 	require.ErrorContains(t, err, "not found")
 }
 
+func TestUnknownAndLaterCommandsAreErrors(t *testing.T) {
+	c := newTestCLI(t)
+	for want, args := range map[string][]string{
+		"not supported yet":    {"client", "import", "x"},
+		"unknown command":      {"client", "rename", "acme"},
+		`unknown command "fro`: {"session", "frob"},
+		"unknown flag":         {"client", "put", "-", "--if-version", "3"},
+	} {
+		_, _, err := c.run(acme, args...)
+		require.ErrorContains(t, err, want)
+	}
+	_, _, err := c.run("", "client")
+	require.NoError(t, err, "alone it prints its help")
+}
+
 func TestCommandsNameAMissingConfiguration(t *testing.T) {
 	c := &testCLI{t: t, config: filepath.Join(t.TempDir(), "Caddyfile")}
 	_, _, err := c.run("", "client", "list")

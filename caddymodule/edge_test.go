@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +70,9 @@ func startEdge(t *testing.T, appLines ...string) *testEdge {
 
 // load loads the edge's configuration, with extra lines in the router's block.
 func (e *testEdge) load(routerLines string, appLines ...string) error {
+	if !slices.ContainsFunc(appLines, func(l string) bool { return strings.HasPrefix(l, "runner") }) {
+		appLines = append(appLines, "runner process {\nbinary "+containerboot+"\n}")
+	}
 	caddyfile := fmt.Sprintf(`{
 		admin off
 		persist_config off
@@ -79,18 +83,15 @@ func (e *testEdge) load(routerLines string, appLines ...string) error {
 			hosts edit.{client}.pattern.test
 			public_origin http://:%[2]d
 			allow_file_repositories
-			runner process {
-				binary %[3]s
-			}
-			%[4]s
+			%[3]s
 		}
 	}
 	http://:%[2]d {
 		webordinary_router {
 			new_sessions open
-			%[5]s
+			%[4]s
 		}
-	}`, e.data, e.port, containerboot, strings.Join(appLines, "\n"), routerLines)
+	}`, e.data, e.port, strings.Join(appLines, "\n"), routerLines)
 	cfg, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		return err

@@ -44,7 +44,11 @@ func (h *Router) serveEvents(w http.ResponseWriter, req *request) error {
 	fmt.Fprintf(&buf, "retry: %d\n\n", eventsRetry)
 	var last []byte
 	for {
-		data, err := json.Marshal(progressOf(watch.View()))
+		view := watch.View()
+		if view.Record.SessionID == "" { // nothing has happened since it was looked up
+			view = req.view
+		}
+		data, err := json.Marshal(progressOf(view))
 		if err != nil {
 			return fmt.Errorf("encoding progress: %w", err)
 		}

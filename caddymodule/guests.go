@@ -51,6 +51,9 @@ type Runner interface {
 	// OpenRunner opens it. It must be fast: no network. The logger outlives
 	// configuration reloads.
 	OpenRunner(dataDir string, logger *zap.Logger) (sessions.Runner, error)
+	// Reconfigure puts this configuration's settings into force on a runner that was
+	// opened by a configuration with the same identity. With an error, nothing changes.
+	Reconfigure(runner sessions.Runner) error
 }
 
 // unmarshalGuest reads the guest's name and block from a Caddyfile:

@@ -1,6 +1,15 @@
 package caddymodule
 
-import "sync"
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/webordinary/router/edge"
+)
 
 // holds counts what waits, per session and in all, so that neither grows without bound.
 type holds struct {
@@ -32,4 +41,32 @@ func (h *holds) give(session string) {
 	if h.bySes[session]--; h.bySes[session] == 0 {
 		delete(h.bySes, session)
 	}
+}
+
+// hold keeps a request, its body unread, until its session is active.
+func (h *Router) hold(w http.ResponseWriter, req *request, next caddyhttp.Handler) error {
+	id := req.known.Session.ID
+	refuse := func() error {
+		req.decision = edge.Decision{Action: edge.Unavailable, Status: http.StatusServiceUnavailable, RetryAfter: time.Second}
+		return h.answer(w, req, next)
+	}
+	if !h.app.state.held.take(id, h.MaxHeldPerSession, h.MaxHeld) {
+		return refuse()
+	}
+	visitor, forget := untilHangup(req.r)
+	ctx, cancel := context.WithTimeout(visitor, req.decision.Hold)
+	view, err := req.live.service.Wait(ctx, id)
+	cancel()
+	forget()
+	h.app.state.held.give(id)
+	if err != nil {
+		return refuse()
+	}
+	h.setView(req, view)
+	if req.route == nil {
+		return refuse()
+	}
+	req.decision = edge.Decide(req.traits, req.target, req.known)
+	w.Header().Del("Cache-Control")
+	return h.serveProxied(w, req, next)
 }

@@ -1,11 +1,14 @@
 package caddymodule
 
 import (
+	"errors"
 	"net/http"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/webordinary/router/edge"
+	"github.com/webordinary/router/sessions"
 )
 
 // Request variables that tell upstream source and transport what to do.
@@ -25,13 +28,37 @@ func (h *Router) serveProxied(w http.ResponseWriter, req *request, next caddyhtt
 		rememberSession(w, req.r, req.route.SessionID)
 	}
 	err := h.proxy.ServeHTTP(w, req.r, next)
-	if err == nil || req.r.Context().Err() != nil {
-		return err
+	if err == nil {
+		return nil
 	}
 	// reverse_proxy returns an error only where it has written nothing.
 	w.Header().Del("Set-Cookie")
-	req.live.service.Lost(req.route, err)
-	return h.answerLost(w, req)
+	var lost *lostError
+	var visitor *visitorError
+	switch {
+	case req.r.Context().Err() != nil:
+		return err
+	case errors.As(err, &lost):
+		req.live.service.Lost(req.route, lost)
+		return h.answerLost(w, req)
+	case errors.As(err, &visitor):
+		return caddyhttp.Error(visitor.status(), visitor)
+	default:
+		return err
+	}
+}
+
+// answerLost answers a request whose container turned out to be gone. A document may be
+// sent again, so it is answered as one of a session without a container. Anything else
+// may have been carried out, and is never sent twice.
+func (h *Router) answerLost(w http.ResponseWriter, req *request) error {
+	req.route = nil
+	req.known.Session.Status = sessions.StatusInactive
+	req.decision = edge.Decision{Action: edge.Unavailable, Status: http.StatusServiceUnavailable, RetryAfter: time.Second}
+	if req.traits.Kind == edge.Document {
+		req.decision = edge.Decide(req.traits, req.target, req.known)
+	}
+	return h.answer(w, req, nil)
 }
 
 // rememberSession sets the session's cookie where the browser does not have it yet.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -29,8 +31,8 @@ func init() {
 //
 // A host that is nobody's is answered with a 404 page; the handler never calls the next one.
 type Router struct {
-	// The reverse_proxy handler that carries requests to containers. Its upstreams and
-	// transport are set by the router.
+	// The reverse_proxy handler that carries requests to containers. The router sets its
+	// upstreams, and its transport around the http transport that may be configured here.
 	ProxyRaw json.RawMessage `json:"proxy,omitempty" caddy:"namespace=http.handlers inline_key=handler"`
 
 	// Whether visitors may make sessions at /new: "off" or "open". Default: off.
@@ -94,11 +96,13 @@ func (h *Router) Provision(ctx caddy.Context) error {
 	if h.MaxHeld == 0 {
 		h.MaxHeld = 2000
 	}
-	h.agents = h.PassiveAgents
+	for _, agent := range h.PassiveAgents {
+		h.agents = append(h.agents, strings.ToLower(agent))
+	}
 	rememberConns(ctx)
 
-	if h.ProxyRaw == nil {
-		h.ProxyRaw = defaultProxy()
+	if h.ProxyRaw, err = completeProxy(h.ProxyRaw); err != nil {
+		return fmt.Errorf("proxy: %w", err)
 	}
 	mod, err := ctx.LoadModule(h, "ProxyRaw")
 	if err != nil {
@@ -136,6 +140,9 @@ func (h *Router) Validate() error {
 	}
 	if h.HoldTimeout < 0 {
 		return fmt.Errorf("hold_timeout: must not be negative, got %s", time.Duration(h.HoldTimeout))
+	}
+	if slices.Contains(h.PassiveAgents, "") {
+		return errors.New("passive_agents: an empty part would match every request")
 	}
 	if h.MaxHeldPerSession < 0 || h.MaxHeld < 0 {
 		return fmt.Errorf("max_held: must not be negative, got %d and %d", h.MaxHeldPerSession, h.MaxHeld)

@@ -3,9 +3,7 @@ package caddymodule
 import (
 	"encoding/json"
 	"strconv"
-	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -17,10 +15,6 @@ func init() {
 	httpcaddyfile.RegisterHandlerDirective("webordinary_router", parseRouter)
 	httpcaddyfile.RegisterDirectiveOrder("webordinary_router", httpcaddyfile.Before, "reverse_proxy")
 }
-
-// defaultStreamCloseDelay is for how long WebSockets live on after a reload. Caddy's own
-// default closes them at once, and editors would lose them whenever anything is changed.
-const defaultStreamCloseDelay = 24 * time.Hour
 
 // parseRouter sets up the router from its directive. Syntax:
 //
@@ -84,6 +78,9 @@ func (h *Router) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if err != nil {
 		return err
 	}
+	if _, err := completeProxy(proxy); err != nil { // at the earliest point; Provision does it again
+		return d.WrapErr(err)
+	}
 	h.ProxyRaw = proxy
 	return nil
 }
@@ -123,8 +120,7 @@ func (h *Router) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 	return nil
 }
 
-// unmarshalProxy parses subdirectives of reverse_proxy as reverse_proxy does, and sets
-// upstream source and transport.
+// unmarshalProxy parses subdirectives of reverse_proxy as reverse_proxy does.
 func unmarshalProxy(directive caddyfile.Token, options []caddyfile.Token) (json.RawMessage, error) {
 	open, end := directive, directive
 	directive.Text, open.Text, end.Text = "reverse_proxy", "{", "}"
@@ -140,29 +136,8 @@ func unmarshalProxy(directive caddyfile.Token, options []caddyfile.Token) (json.
 	if err := proxy.UnmarshalCaddyfile(d); err != nil {
 		return nil, err
 	}
-	if proxy.TransportRaw != nil {
-		var transport struct {
-			Protocol string `json:"protocol"`
-		}
-		if err := json.Unmarshal(proxy.TransportRaw, &transport); err != nil || transport.Protocol != "http" {
-			return nil, d.Errf("transport: only http can carry sessions, got %q", transport.Protocol)
-		}
-	}
-	return completeProxy(proxy), nil
+	return caddyconfig.JSONModuleObject(proxy, "handler", "reverse_proxy", nil), nil
 }
-
-// completeProxy gives a reverse_proxy the router's upstream source, transport and defaults.
-func completeProxy(proxy *reverseproxy.Handler) json.RawMessage {
-	proxy.TransportRaw = caddyconfig.JSONModuleObject(Transport{HTTPRaw: proxy.TransportRaw}, "protocol", "webordinary", nil)
-	proxy.DynamicUpstreamsRaw = caddyconfig.JSONModuleObject(Upstreams{}, "source", "webordinary", nil)
-	if proxy.StreamCloseDelay == 0 {
-		proxy.StreamCloseDelay = caddy.Duration(defaultStreamCloseDelay)
-	}
-	return caddyconfig.JSONModuleObject(proxy, "handler", "reverse_proxy", nil)
-}
-
-// defaultProxy is the proxy of a router that is configured without one.
-func defaultProxy() json.RawMessage { return completeProxy(new(reverseproxy.Handler)) }
 
 // Interface guard
 var _ caddyfile.Unmarshaler = (*Router)(nil)

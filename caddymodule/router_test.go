@@ -1,9 +1,15 @@
 package caddymodule
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
+	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/webordinary/router/edge"
+	"github.com/webordinary/router/sessions"
 )
 
 func TestSessionFromNothingToSite(t *testing.T) {
@@ -64,6 +71,90 @@ func TestReloadKeepsSessionsAndTunables(t *testing.T) {
 	require.True(t, ok)
 	assert.Same(t, route, again, "the container runs on")
 	assert.Equal(t, http.StatusOK, e.get(path).status)
+}
+
+func TestReloadChangesWhatTheNextContainerIsStartedWith(t *testing.T) {
+	e := startEdge(t)
+	path := e.session()
+	live := e.live()
+	route, _ := live.service.Route(strings.Split(path, "/")[2])
+	runner := fmt.Sprintf("runner process {\nbinary %s\napi_upstream http://127.0.0.1:9\n}", containerboot)
+	require.NoError(t, e.load("", runner))
+	assert.Same(t, live, e.live())
+	again, ok := live.service.Route(strings.Split(path, "/")[2])
+	require.True(t, ok)
+	assert.Same(t, route, again, "the container runs on")
+	require.Error(t, e.load("", "runner process {\nbinary /dev/null/none\n}"))
+	assert.Equal(t, http.StatusOK, e.get(path).status)
+}
+
+func TestVisitorsFaultCostsNobodyTheContainer(t *testing.T) {
+	e := startEdge(t)
+	path := e.session()
+	route, _ := e.live().service.Route(strings.Split(path, "/")[2])
+	for range 20 {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", e.port))
+		require.NoError(t, err)
+		_, err = fmt.Fprintf(conn, "POST %sform HTTP/1.1\r\nHost: edit.acme.test\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", path)
+		require.NoError(t, err)
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		require.NoError(t, conn.Close())
+		// The container may answer before it has read the body.
+		assert.Contains(t, []int{http.StatusBadRequest, http.StatusMethodNotAllowed}, res.StatusCode)
+		assert.Equal(t, http.StatusOK, e.get(path).status)
+	}
+	again, ok := e.live().service.Route(strings.Split(path, "/")[2])
+	require.True(t, ok)
+	assert.Same(t, route, again)
+}
+
+func TestFailedSessionTellsVisitorsTheCauseOnly(t *testing.T) {
+	e := startEdge(t)
+	require.NoError(t, os.RemoveAll(filepath.Join(e.data, "acme.git")))
+	created := e.do(http.MethodPost, "edit.acme.test", "/new", http.Header{"Sec-Fetch-Site": {"same-origin"}})
+	path := created.header.Get("Location")
+	var status answer
+	require.Eventually(t, func() bool {
+		status = e.do(http.MethodGet, "edit.acme.test", path+"api/status", nil)
+		return strings.Contains(status.body, `"status":"failed"`)
+	}, 20*time.Second, 20*time.Millisecond)
+	assert.Equal(t, http.StatusServiceUnavailable, status.status)
+	assert.Contains(t, status.body, `"phase":"failed"`)
+	assert.Contains(t, status.body, `"cause":`)
+	assert.NotContains(t, status.body, "detail")
+	assert.NotContains(t, status.body, "fatal:", "what git said is for the log")
+	page := e.get(path)
+	assert.Equal(t, http.StatusServiceUnavailable, page.status)
+	assert.NotContains(t, page.body, "fatal:")
+}
+
+func TestPassiveAgentsWakeNothing(t *testing.T) {
+	e := startEdge(t)
+	require.NoError(t, e.load("passive_agents UptimeRobot"))
+	path := e.session()
+	id := strings.Split(path, "/")[2]
+	require.NoError(t, e.live().service.Sleep(context.Background(), id, "test"))
+	robot := e.do(http.MethodGet, "edit.acme.test", path, http.Header{
+		"User-Agent": {"Mozilla/5.0 (compatible; UptimeRobot/2.0)"}, "Accept": {"text/html"},
+	})
+	assert.Equal(t, http.StatusServiceUnavailable, robot.status)
+	rec, err := e.live().service.Get(context.Background(), id)
+	require.NoError(t, err)
+	assert.Equal(t, sessions.StatusInactive, rec.Status)
+}
+
+func TestProxyOfAJSONConfigurationCannotBypassTheRouter(t *testing.T) {
+	for want, raw := range map[string]string{
+		"upstreams":     `{"handler":"reverse_proxy","upstreams":[{"dial":"localhost:9"}]}`,
+		"must be rever": `{"handler":"static_response"}`,
+		"only http":     `{"handler":"reverse_proxy","transport":{"protocol":"fastcgi"}}`,
+		"load balanc":   `{"handler":"reverse_proxy","load_balancing":{"retries":3}}`,
+	} {
+		_, err := completeProxy(json.RawMessage(raw))
+		require.ErrorContains(t, err, want)
+	}
 }
 
 func TestPermission(t *testing.T) {

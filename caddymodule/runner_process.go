@@ -2,8 +2,6 @@ package caddymodule
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -20,7 +18,8 @@ func init() {
 // ProcessRunner runs each session's container as a child process on a loopback port.
 // It contains nothing that a client's code does: for trusted sites only.
 type ProcessRunner struct {
-	// The containerboot binary. Default: "containerboot" beside the running binary.
+	// The containerboot binary. Default: "containerboot" beside the running binary, else
+	// on PATH.
 	Binary string `json:"binary,omitempty"`
 
 	// The origin (http://host:port) that gets the /api/ requests of every session,
@@ -36,31 +35,41 @@ func (ProcessRunner) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Identity is the data folder, with what its processes are started with.
-func (r *ProcessRunner) Identity(dataDir string) string {
-	return "process:" + dataDir + "\x00" + r.Binary + "\x00" + r.APIUpstream
-}
+// Identity is the data folder. What containers are started with may change.
+func (r *ProcessRunner) Identity(dataDir string) string { return "process:" + dataDir }
 
-// OpenRunner opens the runner. It starts nothing.
+// OpenRunner opens the runner. It starts nothing. It fails where another edge uses the
+// data folder.
 func (r *ProcessRunner) OpenRunner(dataDir string, logger *zap.Logger) (sessions.Runner, error) {
-	binary := r.Binary
-	if binary == "" {
-		self, err := os.Executable()
-		if err != nil {
-			return nil, fmt.Errorf("finding containerboot beside this binary: %w", err)
-		}
-		binary = filepath.Join(filepath.Dir(self), "containerboot")
-	}
-	runner, err := process.New(process.Options{
-		Binary:      binary,
-		DataDir:     dataDir,
-		APIUpstream: r.APIUpstream,
-		Logger:      logger,
-	})
+	runner, err := process.New(process.Options{DataDir: dataDir, Tunables: r.tunables(), Logger: logger})
 	if err != nil {
 		return nil, err
 	}
 	return runner, nil
+}
+
+// Reconfigure has the next containers started with this configuration's settings.
+func (r *ProcessRunner) Reconfigure(runner sessions.Runner) error {
+	p, ok := runner.(*process.Runner)
+	if !ok {
+		return fmt.Errorf("reconfiguring %T: it is no process runner", runner)
+	}
+	return p.SetTunables(r.tunables())
+}
+
+func (r *ProcessRunner) tunables() process.Tunables {
+	return process.Tunables{Binary: r.Binary, APIUpstream: r.APIUpstream}
+}
+
+// Validate checks the settings.
+func (r *ProcessRunner) Validate() error {
+	if r.APIUpstream == "" {
+		return nil
+	}
+	if err := process.CheckUpstream(r.APIUpstream); err != nil {
+		return fmt.Errorf("api_upstream: %w", err)
+	}
+	return nil
 }
 
 // UnmarshalCaddyfile implements caddyfile.Unmarshaler. Syntax:
@@ -75,18 +84,20 @@ func (r *ProcessRunner) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	for d.NextBlock(0) {
-		switch d.Val() {
-		case "binary":
-			if !d.AllArgs(&r.Binary) {
-				return d.ArgErr()
-			}
-		case "api_upstream":
-			if !d.AllArgs(&r.APIUpstream) {
-				return d.ArgErr()
-			}
-		default:
-			return d.Errf("unrecognized option %q of runner process", d.Val())
+		option := d.Val()
+		to, ok := map[string]*string{"binary": &r.Binary, "api_upstream": &r.APIUpstream}[option]
+		if !ok {
+			return d.Errf("unrecognized option %q of runner process", option)
 		}
+		if *to != "" {
+			return d.Errf("%s is given twice", option)
+		}
+		if !d.AllArgs(to) {
+			return d.ArgErr()
+		}
+	}
+	if err := r.Validate(); err != nil {
+		return d.WrapErr(err)
 	}
 	return nil
 }
@@ -94,5 +105,6 @@ func (r *ProcessRunner) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // Interface guards
 var (
 	_ Runner                = (*ProcessRunner)(nil)
+	_ caddy.Validator       = (*ProcessRunner)(nil)
 	_ caddyfile.Unmarshaler = (*ProcessRunner)(nil)
 )

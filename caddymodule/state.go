@@ -78,12 +78,14 @@ func (s *state) live() *running { return s.running.Load() }
 func (s *state) start(a *App) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running.Load() == nil {
+	if r := s.running.Load(); r == nil {
 		r, err := s.open(a)
 		if err != nil {
 			return err
 		}
 		s.running.Store(r)
+	} else if err := a.runner.Reconfigure(r.runner); err != nil {
+		return fmt.Errorf("reconfiguring runner: %w", err)
 	}
 	s.configs = append(s.configs, a)
 	s.apply(a)
@@ -96,9 +98,15 @@ func (s *state) stop(a *App) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.configs = slices.DeleteFunc(s.configs, func(c *App) bool { return c == a })
-	if n := len(s.configs); n > 0 {
-		s.apply(s.configs[n-1])
+	n := len(s.configs)
+	if n == 0 {
+		return
 	}
+	now := s.configs[n-1]
+	if err := now.runner.Reconfigure(s.running.Load().runner); err != nil {
+		s.logger.Error("reconfiguring runner failed, it keeps its settings", zap.Error(err))
+	}
+	s.apply(now)
 }
 
 // apply puts an app's tunables into force.
@@ -129,14 +137,15 @@ func (s *state) open(a *App) (_ *running, err error) {
 			err = errors.Join(err, r.closeParts())
 		}
 	}()
+	// The runner first: it fails where another edge works on the same data.
+	if r.runner, err = a.runner.OpenRunner(a.DataDir, s.logger.Named("runner").With(zap.String("edge", s.edgeID))); err != nil {
+		return nil, fmt.Errorf("opening runner: %w", err)
+	}
 	if r.store, err = a.configStore.OpenConfigStore(a.DataDir); err != nil {
 		return nil, fmt.Errorf("opening config store: %w", err)
 	}
 	if r.registry, err = a.registry.OpenRegistry(a.DataDir); err != nil {
 		return nil, fmt.Errorf("opening session registry: %w", err)
-	}
-	if r.runner, err = a.runner.OpenRunner(a.DataDir, s.logger.Named("runner").With(zap.String("edge", s.edgeID))); err != nil {
-		return nil, fmt.Errorf("opening runner: %w", err)
 	}
 	r.service = sessions.New(sessions.Options{
 		Registry: r.registry,

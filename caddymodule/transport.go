@@ -34,9 +34,6 @@ type Transport struct {
 	http http.RoundTripper
 }
 
-// errMisdirected: what answered at the container's address is another container.
-var errMisdirected = errors.New("another container answers at this address")
-
 // CaddyModule returns the Caddy module information.
 func (Transport) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
@@ -96,37 +93,54 @@ func withDefaults(raw json.RawMessage) (json.RawMessage, error) {
 	return caddyconfig.JSONModuleObject(t, "protocol", "http", nil), nil
 }
 
-// RoundTrip implements http.RoundTripper. It fails with errMisdirected where the
-// container refuses the token.
+// RoundTrip implements http.RoundTripper. Its error is a lostError where the container
+// cannot be the session's, and a visitorError where the visitor's body could not be read.
+// The request is left as it came: reverse_proxy logs it, and the token must not be in it.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	route, ok := caddyhttp.GetVar(req.Context(), routeVar).(*sessions.Route)
 	if !ok {
 		return nil, errors.New("the webordinary transport is used by webordinary_router only")
 	}
-	for name := range req.Header {
-		if strings.HasPrefix(name, bootapi.HeaderPrefix) {
-			delete(req.Header, name)
-		}
+	out := req.WithContext(req.Context())
+	u := *req.URL
+	// The URL's host is the key of the connection pool; what is dialed is the
+	// upstream's address, and what is sent is the request's own Host.
+	u.Host = route.PoolKey
+	out.URL = &u
+	out.Header = containerHeader(req, route)
+	var body *visitorBody
+	if req.Body != nil && req.Body != http.NoBody {
+		body = &visitorBody{ReadCloser: req.Body}
+		out.Body = body
 	}
-	edge.StripCookies(req.Header)
-	req.Header[headerForwardedPrefix] = []string{route.Prefix}
-	req.Header[bootapi.HeaderToken] = []string{route.Token}
-	if caddyhttp.GetVar(req.Context(), passiveVar) != nil {
-		req.Header[bootapi.HeaderActivity] = []string{bootapi.ActivityNone}
-	}
-	// The URL's host is the key of the connection pool; reverse_proxy dials the
-	// upstream's address and sends the request's own Host.
-	req.URL.Host = route.PoolKey
-
-	res, err := t.http.RoundTrip(req)
+	res, err := t.http.RoundTrip(out)
 	if err != nil {
-		return nil, err
+		return nil, sortError(req, body, err)
 	}
 	if res.StatusCode == http.StatusMisdirectedRequest && res.Header.Get(bootapi.HeaderRefused) != "" {
 		_ = res.Body.Close()
-		return nil, errMisdirected
+		return nil, &lostError{errMisdirected}
 	}
 	return res, nil
+}
+
+// containerHeader is the header that the container gets: what the visitor sent, without
+// what visitors may not say, and with what the edge says.
+func containerHeader(req *http.Request, route *sessions.Route) http.Header {
+	header := make(http.Header, len(req.Header)+3)
+	for name, values := range req.Header {
+		if !strings.HasPrefix(name, bootapi.HeaderPrefix) {
+			header[name] = values
+		}
+	}
+	edge.StripCookies(header)
+	values := [2]string{route.Prefix, route.Token}
+	header[headerForwardedPrefix] = values[0:1:1]
+	header[bootapi.HeaderToken] = values[1:2:2]
+	if caddyhttp.GetVar(req.Context(), passiveVar) != nil {
+		header[bootapi.HeaderActivity] = []string{bootapi.ActivityNone}
+	}
+	return header
 }
 
 const headerForwardedPrefix = "X-Forwarded-Prefix"

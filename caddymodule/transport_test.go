@@ -28,7 +28,12 @@ func through(t *testing.T, tr http.RoundTripper, server *httptest.Server, route 
 	}
 	ctx := context.WithValue(context.Background(), caddyhttp.VarsCtxKey, vars)
 	req := (&http.Request{Method: http.MethodGet, URL: u, Header: header, Host: "edit.acme.test"}).WithContext(ctx)
-	return tr.RoundTrip(req)
+	before := header.Clone()
+	res, err := tr.RoundTrip(req)
+	// reverse_proxy logs the request that it gave us: the token must not be in it.
+	require.Equal(t, before, req.Header)
+	require.Equal(t, server.URL+"/", req.URL.String())
+	return res, err
 }
 
 // newTransport is a Transport whose connections all go to the server, whatever the URL's host.

@@ -1,0 +1,75 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+)
+
+// errMisdirected: what answers at the container's address is another container.
+var errMisdirected = errors.New("another container answers at this address")
+
+// lostError says that a request failed because its session's container is not there, or
+// is another's.
+type lostError struct{ error }
+
+// Unwrap returns the cause.
+func (e *lostError) Unwrap() error { return e.error }
+
+// visitorError says that a request failed because its body could not be read from the visitor.
+type visitorError struct{ error }
+
+// Unwrap returns the cause.
+func (e *visitorError) Unwrap() error { return e.error }
+
+// status is what such a request is answered with.
+func (e *visitorError) status() int {
+	var tooLarge *http.MaxBytesError
+	if errors.As(e.error, &tooLarge) {
+		return http.StatusRequestEntityTooLarge
+	}
+	return http.StatusBadRequest
+}
+
+// sortError tells the visitor's faults, and a container that is merely slow, from a
+// container that is gone: only that may cost a session its route.
+func sortError(req *http.Request, body *visitorBody, err error) error {
+	if body != nil {
+		if fault := body.fault.Load(); fault != nil {
+			return &visitorError{*fault}
+		}
+	}
+	var dial reverseproxy.DialError
+	var timeout net.Error
+	switch {
+	case req.Context().Err() != nil, errors.Is(err, context.Canceled):
+		return err
+	case errors.As(err, &dial):
+		return &lostError{err}
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return err // the operator's limits for slow answers
+	default:
+		return &lostError{err}
+	}
+}
+
+// visitorBody remembers whether reading a request's body failed.
+type visitorBody struct {
+	io.ReadCloser
+
+	fault atomic.Pointer[error]
+}
+
+// Read implements io.Reader.
+func (b *visitorBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.fault.CompareAndSwap(nil, &err)
+	}
+	return n, err
+}
