@@ -29,8 +29,7 @@ func (e *visitorError) Unwrap() error { return e.error }
 
 // status is what such a request is answered with.
 func (e *visitorError) status() int {
-	var tooLarge *http.MaxBytesError
-	if errors.As(e.error, &tooLarge) {
+	if _, ok := errors.AsType[*http.MaxBytesError](e.error); ok {
 		return http.StatusRequestEntityTooLarge
 	}
 	return http.StatusBadRequest
