@@ -20,13 +20,14 @@ type live struct {
 	record   Record         // as last read or written; zero before
 	deleted  bool           // what is read now and says otherwise was read before
 	progress bootapi.Status // as last told by the container, or made up
-	phaseAt  time.Time      // when the phase of progress began
+	phaseAt  time.Time      // when the phase of progress began; zero before there is one
 	op       *op            // what is being done to the session; nil: nothing
 	wish     wish           // what is to be done after op
 	route    *Route         // of the record's epoch, once there was one
 	routed   bool           // the route is in the table
 	looking  string         // what is being done to find an active session's container
 	watches  map[*Watch]struct{}
+	polling  bool // the record is being read for those who watch
 	// hearEvery is how often the container has to hear of an edge lest it ends
 	// itself; zero if it is not known.
 	hearEvery time.Duration
@@ -265,7 +266,7 @@ func (e *live) gone() {
 	defer e.mu.Unlock()
 	e.deleted = true
 	e.record.SessionID, e.record.Status = e.id, ""
-	e.progress = bootapi.Status{}
+	e.setProgress(bootapi.Status{}, time.Time{})
 	e.notify()
 }
 
@@ -284,7 +285,9 @@ func (e *live) view() View {
 	v := viewOf(e.record, e.routed, e.looking)
 	if v.Record.Status == e.record.Status {
 		v.Progress = e.progress
-		v.Progress.PhaseMillis = time.Since(e.phaseAt).Milliseconds()
+		if !e.phaseAt.IsZero() {
+			v.Progress.PhaseMillis = time.Since(e.phaseAt).Milliseconds()
+		}
 	}
 	v.Progress.SessionID, v.Progress.Epoch = v.Record.SessionID, v.Record.Epoch
 	if v.Record.Status == StatusInitializing && v.Record.Start != nil {

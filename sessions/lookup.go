@@ -3,6 +3,7 @@ package sessions
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 )
@@ -14,8 +15,6 @@ const (
 	// maxUnknown how many are.
 	unknownFor = 5 * time.Second
 	maxUnknown = 4096
-	// maxFlights is how many ids are looked up in the registry at once.
-	maxFlights = 64
 )
 
 // Route returns the way to a session's container, from memory: for a session that is
@@ -26,7 +25,7 @@ func (s *Service) Route(id string) (*Route, bool) { return s.routes.get(id) }
 // else from the registry, which is asked once however many ask. An id that nobody
 // issued is remembered for some seconds. ErrNotFound, ErrUnavailable.
 func (s *Service) Lookup(ctx context.Context, id string) (View, error) {
-	if len(id) == 0 || len(id) > maxIDLength {
+	if !possible(id) {
 		return View{}, ErrNotFound
 	}
 	if v, ok := s.lookupLive(id); ok {
@@ -41,21 +40,25 @@ func (s *Service) Lookup(ctx context.Context, id string) (View, error) {
 
 // LookupThread is Lookup for the session of a client's thread.
 func (s *Service) LookupThread(ctx context.Context, clientID, threadID string) (View, error) {
-	if len(threadID) == 0 || len(threadID) > maxIDLength {
+	if !possible(threadID) {
 		return View{}, ErrNotFound
 	}
-	key := threadKey(clientID, threadID)
-	if s.unknown.has(key) {
-		return View{}, ErrNotFound
-	}
-	r, err := s.registry.ByThread(ctx, clientID, threadID)
-	if errors.Is(err, ErrNotFound) {
-		s.unknown.add(key)
-	}
+	r, err := s.lookUp(ctx, threadKey(clientID, threadID), func(ctx context.Context) (Record, error) {
+		return s.registry.ByThread(ctx, clientID, threadID)
+	})
 	if err != nil {
 		return View{}, err
 	}
-	return s.Lookup(ctx, r.SessionID)
+	if v, ok := s.lookupLive(r.SessionID); ok {
+		return v, nil
+	}
+	return s.learn(r), nil
+}
+
+// possible reports whether there may be such an id at all. A zero byte would make it a
+// threadKey.
+func possible(id string) bool {
+	return len(id) > 0 && len(id) <= maxIDLength && strings.IndexByte(id, 0) < 0
 }
 
 // lookupLive returns the view of a session which this edge itself keeps up to date.
@@ -75,27 +78,25 @@ func (s *Service) lookupLive(id string) (View, bool) {
 
 // lookupRecord reads a record, in one flight with all who ask for the same.
 func (s *Service) lookupRecord(ctx context.Context, id string) (Record, error) {
-	if s.unknown.has(id) {
+	return s.lookUp(ctx, id, func(ctx context.Context) (Record, error) { return s.registry.Get(ctx, id) })
+}
+
+// lookUp reads a record by what a stranger may have made up, in one flight with all
+// who ask for the same key.
+func (s *Service) lookUp(ctx context.Context, key string, read func(context.Context) (Record, error)) (Record, error) {
+	if s.unknown.has(key) {
 		return Record{}, ErrNotFound
 	}
-	flight := s.flights.DoChan(id, func() (any, error) {
-		if !s.unknown.enter(s.ctx) {
-			return Record{}, ErrClosed
-		}
-		defer s.unknown.leave()
+	return s.flights.join(ctx, s, key, func() (Record, error) {
 		// Not the caller's context: others wait for the same answer.
-		r, err := s.get(s.ctx, id)
+		ctx, cancel := context.WithTimeout(s.ctx, registryTimeout)
+		defer cancel()
+		r, err := read(ctx)
 		if errors.Is(err, ErrNotFound) {
-			s.unknown.add(id)
+			s.unknown.add(key)
 		}
-		return r, err
+		return r, asUnavailable(err)
 	})
-	select {
-	case res := <-flight:
-		return res.Val.(Record), res.Err
-	case <-ctx.Done():
-		return Record{}, ctx.Err()
-	}
 }
 
 // learn takes in a record that was read, and returns what it shows. If it says that
@@ -119,28 +120,13 @@ func (s *Service) learn(r Record) View {
 	return e.view()
 }
 
-// unknownIDs remembers ids that nobody issued, a bounded number for a bounded time,
-// and bounds how many are looked up at once.
+// unknownIDs remembers ids that nobody issued: a bounded number for a bounded time.
 type unknownIDs struct {
-	places chan struct{}
-	mu     sync.Mutex
-	until  map[string]time.Time
+	mu    sync.Mutex
+	until map[string]time.Time
 }
 
-func newUnknownIDs() *unknownIDs {
-	return &unknownIDs{places: make(chan struct{}, maxFlights), until: make(map[string]time.Time)}
-}
-
-func (u *unknownIDs) enter(ctx context.Context) bool {
-	select {
-	case u.places <- struct{}{}:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func (u *unknownIDs) leave() { <-u.places }
+func newUnknownIDs() *unknownIDs { return &unknownIDs{until: make(map[string]time.Time)} }
 
 func (u *unknownIDs) has(id string) bool {
 	u.mu.Lock()
@@ -178,5 +164,5 @@ func (u *unknownIDs) remove(id string) {
 	delete(u.until, id)
 }
 
-// threadKey is a thread's place among the unknown ids; no id has a zero byte.
+// threadKey is a thread's place among the ids that are looked up; see possible.
 func threadKey(clientID, threadID string) string { return clientID + "\x00" + threadID }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/webordinary/router/configstore"
 	"github.com/webordinary/router/containerboot/bootapi"
@@ -115,7 +114,7 @@ type Service struct {
 
 	routes  *routes
 	unknown *unknownIDs
-	flights singleflight.Group
+	flights *flights
 	leases  leaseWatch
 
 	mu     sync.Mutex // guards what follows and the refs of live; taken last of all locks
@@ -155,6 +154,7 @@ func New(o Options) *Service {
 		leases:       leaseWatch{seen: make(map[string]leaseSighting)},
 		routes:       newRoutes(),
 		unknown:      newUnknownIDs(),
+		flights:      newFlights(),
 		live:         make(map[string]*live),
 	}
 	s.tunables.Store(&o.Tunables)

@@ -128,7 +128,7 @@ func (s *Service) takeOver(ctx context.Context, h *held) error {
 	if r.Lease != nil && r.Lease.Holder != s.edge && !s.exclusive && !s.leases.expired(r, s.lease) {
 		gone := false
 		if r.Container != "" {
-			running, err := s.describe(ctx, r.Container)
+			running, err := s.describe(ctx, r)
 			gone = err == nil && !running
 		}
 		if !gone {
@@ -138,15 +138,17 @@ func (s *Service) takeOver(ctx context.Context, h *held) error {
 	return h.apply(ctx, Event{Kind: EventRenew, Holder: s.edge})
 }
 
-// describe asks the runner whether a container runs.
-func (s *Service) describe(ctx context.Context, ref string) (running bool, err error) {
+// describe asks the runner whether a record's container runs, and where it did: one
+// that only saves and ends, as those of a dead edge do, has lost its address.
+func (s *Service) describe(ctx context.Context, r Record) (running bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
 	defer cancel()
-	c, err := s.runner.Describe(ctx, ref)
+	c, err := s.runner.Describe(ctx, r.Container)
 	if errors.Is(err, ErrNoContainer) {
 		return false, nil
 	}
-	return err == nil && c.Running, err
+	moved := r.address() != "" && c.Address != r.address()
+	return err == nil && c.Running && !moved, err
 }
 
 // find looks for the container of an active session: it has its route when that
@@ -155,17 +157,21 @@ func (s *Service) find(ctx context.Context, h *held) error {
 	r := h.record()
 	began := time.Now()
 	for wait := pollFirst; ; wait = min(2*wait, pollMost) {
-		err := s.containers.serves(ctx, r.address(), r.Start.Token)
-		if err == nil {
+		found := s.containers.serves(ctx, r.address(), r.Start.Token)
+		if errors.Is(found, errEnding) {
+			break
+		}
+		// Asked of one that answers, too: it may not have noticed yet that its edge died.
+		running, err := s.describe(ctx, r)
+		if err == nil && !running {
+			break
+		}
+		if found == nil {
 			s.setRoute(h.e, r)
 			s.logger(r).Info("session's container found")
 			return nil
 		}
-		if errors.Is(err, errEnding) {
-			break
-		}
-		running, err := s.describe(ctx, r.Container)
-		if err == nil && (!running || time.Since(began) > lostPatience) {
+		if err == nil && time.Since(began) > lostPatience {
 			break
 		}
 		if err := sleep(ctx, wait); err != nil {
@@ -193,7 +199,7 @@ func (s *Service) resume(ctx context.Context, o *op, h *held) error {
 	running := false
 	if r.Container != "" {
 		var err error
-		if running, err = s.describe(ctx, r.Container); err != nil {
+		if running, err = s.describe(ctx, r); err != nil {
 			return err
 		}
 	} else {

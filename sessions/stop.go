@@ -36,8 +36,11 @@ func (s *Service) Sleep(ctx context.Context, id, reason string) error {
 	})
 }
 
-// Delete puts a session to sleep, from whatever state, and then removes it. Errors as
-// of Sleep; ErrNoRunner only if the session has a container.
+// Delete puts a session to sleep, from whatever state, and then removes it, with what
+// the runner keeps of it. Errors as of Sleep; ErrNoRunner only if the session has a
+// container. With ErrUnsaved the session was deleted, but what the runner keeps of it
+// may hold work that is nowhere else, and stays: the error's text says where. Without a
+// runner that is left to the next start of an edge.
 func (s *Service) Delete(ctx context.Context, id string) error {
 	return s.exclusively(ctx, id, func(ctx context.Context, e *live) error {
 		for {
@@ -56,13 +59,33 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 			}
 			e.gone()
 			s.logger(r).Info("session deleted")
+			if s.runner == nil {
+				return nil
+			}
+			if err := s.forget(ctx, r.SessionID); err != nil {
+				return fmt.Errorf("session was deleted, but not all that is kept of it: %w", err)
+			}
 			return nil
 		}
 	})
 }
 
+// forget has the runner remove what it keeps of a session that was deleted. What it
+// could not remove for any other reason than ErrUnsaved is tried again by the sweep of
+// the next start.
+func (s *Service) forget(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	err := s.runner.Forget(ctx, id)
+	if err == nil || errors.Is(err, ErrUnsaved) {
+		return err
+	}
+	s.log.Error("removing what is kept of a deleted session", zap.String("session", id), zap.Error(err))
+	return nil
+}
+
 // exclusively runs fn as the session's op. A wake that is under way is given up for
-// it, anything else is waited for.
+// it, and fn then run even if ctx ends; anything else is waited for.
 func (s *Service) exclusively(ctx context.Context, id string, fn func(context.Context, *live) error) error {
 	e := s.hold(id)
 	defer s.release(e)
@@ -83,11 +106,16 @@ func (s *Service) exclusively(ctx context.Context, id string, fn func(context.Co
 			}
 		}
 		o := e.op
-		if o.kind == opWake || o.kind == opSettle {
+		interrupted := o.kind == opWake || o.kind == opSettle
+		if interrupted {
 			e.wish = wishNothing
 			o.cancel(errInterrupted)
 		}
 		e.mu.Unlock()
+		if interrupted {
+			<-o.done // what is half done must not be left so because a caller went away
+			continue
+		}
 		select {
 		case <-o.done:
 		case <-ctx.Done():

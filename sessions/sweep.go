@@ -21,7 +21,8 @@ const (
 var always = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // sweepLoop finds, at the start and then every minute, sessions whose edge died,
-// sessions whose container is gone, and containers without a session.
+// sessions whose container is gone, and containers without a session; and at the start
+// what is kept of sessions that were deleted.
 func (s *Service) sweepLoop() {
 	ctx, cancel := context.WithTimeout(s.ctx, registryTimeout)
 	active, err := s.registry.Due(ctx, always, sweepMost)
@@ -32,9 +33,10 @@ func (s *Service) sweepLoop() {
 	s.settleAll(active)
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	for {
+	for forgotten := false; ; {
 		s.sweepRecords()
 		s.sweepContainers()
+		forgotten = forgotten || s.sweepKept()
 		select {
 		case <-tick.C:
 		case <-s.ctx.Done():
@@ -87,7 +89,14 @@ func (s *Service) settleOne(id string) {
 	e := s.hold(id)
 	defer s.release(e)
 	e.mu.Lock()
-	if e.op != nil || e.routed || s.ctx.Err() != nil {
+	if e.op != nil || s.ctx.Err() != nil {
+		e.mu.Unlock()
+		return
+	}
+	if e.routed {
+		// Either it became ready since its record was read, or this edge never
+		// learned that its drain was written: asking tells.
+		s.beginAsk(e)
 		e.mu.Unlock()
 		return
 	}
@@ -142,4 +151,32 @@ func (s *Service) sweepContainer(c Container) {
 			s.log.Error("stopping a container that belongs to no session", zap.String("container", c.Ref), zap.Error(err))
 		}
 	})
+}
+
+// sweepKept has the runner forget the sessions which were deleted while no edge was
+// there, or one that did not come to it. It reports whether it has seen to all.
+func (s *Service) sweepKept() bool {
+	ctx, cancel := context.WithTimeout(s.ctx, registryTimeout)
+	defer cancel()
+	kept, err := s.runner.Kept(ctx)
+	if err != nil {
+		if s.ctx.Err() == nil {
+			s.log.Warn("listing what is kept of sessions", zap.Error(err))
+		}
+		return false
+	}
+	for _, id := range kept {
+		// Something is kept only of a session that had a record before.
+		_, err := s.get(s.ctx, id)
+		switch {
+		case err == nil:
+		case !isNotFound(err):
+			return false
+		default:
+			if err := s.forget(s.ctx, id); err != nil {
+				s.log.Warn("work of a deleted session is kept", zap.String("session", id), zap.Error(err))
+			}
+		}
+	}
+	return true
 }

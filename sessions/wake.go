@@ -29,7 +29,7 @@ func (s *Service) WakeNow(ctx context.Context, id string) (View, error) {
 }
 
 func (s *Service) wake(ctx context.Context, id string, w wish) (View, error) {
-	if len(id) == 0 || len(id) > maxIDLength || s.unknown.has(id) {
+	if !possible(id) || s.unknown.has(id) {
 		return View{}, ErrNotFound
 	}
 	if s.runner == nil {

@@ -26,7 +26,7 @@ func (s *Service) Watch(id string) *Watch {
 	known := e.routed || e.op != nil
 	e.mu.Unlock()
 	if !known {
-		s.poll(id)
+		s.poll(e)
 	}
 	return w
 }
@@ -108,25 +108,40 @@ func (s *Service) pollLoop() {
 			wanted := len(e.watches) > 0 && !e.routed && e.op == nil
 			e.mu.Unlock()
 			if wanted {
-				s.poll(e.id)
+				s.poll(e)
 			}
 			s.release(e)
 		}
 	}
 }
 
-// poll reads a record in the background and takes it in.
-func (s *Service) poll(id string) {
-	s.spawn(func() {
-		r, err := s.lookupRecord(s.ctx, id)
+// poll reads a session's record in the background and takes it in, unless that is being
+// done already. The caller holds e.
+func (s *Service) poll(e *live) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.polling {
+		return
+	}
+	s.mu.Lock()
+	e.refs++
+	s.mu.Unlock()
+	e.polling = s.spawn(func() {
+		defer s.release(e)
+		r, err := s.lookupRecord(s.ctx, e.id)
+		e.mu.Lock()
+		e.polling = false
+		e.mu.Unlock()
 		switch {
 		case err == nil:
 			s.learn(r)
 		case isNotFound(err):
-			if e, ok := s.holdKnown(id); ok {
-				e.gone()
-				s.release(e)
-			}
+			e.gone()
 		}
 	})
+	if !e.polling {
+		s.mu.Lock()
+		e.refs-- // the caller holds another
+		s.mu.Unlock()
+	}
 }
