@@ -8,14 +8,12 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/webordinary/router/configstore"
 	"github.com/webordinary/router/containerboot/bootapi"
 	"github.com/webordinary/router/edge"
-	"github.com/webordinary/router/pages"
 	"github.com/webordinary/router/sessions"
 )
 
@@ -46,7 +44,9 @@ func (h *Router) answer(w http.ResponseWriter, req *request, next caddyhttp.Hand
 	case edge.OwnStatus:
 		return writeStatus(w, req)
 	default:
-		return h.writePage(w, req)
+		id := newRequestID(req.r)
+		h.logRefusal(req, id)
+		return h.writePage(w, req, id)
 	}
 }
 
@@ -92,107 +92,23 @@ func (h *Router) act(req *request) error {
 
 // answerError answers where a store or the runner failed us.
 func (h *Router) answerError(w http.ResponseWriter, req *request, err error) error {
+	id := newRequestID(req.r)
 	if req.r.Context().Err() == nil { // else the visitor left, and there is nothing to look into
 		h.logger.Error("answering failed",
 			zap.Stringer("action", req.decision.Action),
 			zap.String("client", req.client.ClientID),
 			zap.String("session", req.known.Session.ID),
-			zap.String("request_id", requestID(req.r)),
+			zap.String("request_id", id),
 			zap.Error(err))
 	}
 	req.decision = edge.Decision{Action: edge.Unavailable, Status: http.StatusServiceUnavailable, RetryAfter: retryAfterFault}
 	w.Header().Set("Retry-After", strconv.Itoa(int(retryAfterFault/time.Second)))
 	w.Header().Set("Cache-Control", "no-store")
-	return h.writePage(w, req)
+	return h.writePage(w, req, id)
 }
 
 // retryAfterFault is how long visitors are told to stay away after a fault of ours.
 const retryAfterFault = 5 * time.Second
-
-// writePage answers with the decision's page, or, where a person does not look at it,
-// with a few words of JSON.
-func (h *Router) writePage(w http.ResponseWriter, req *request) error {
-	id := requestID(req.r)
-	page := h.page(req, id)
-	if !req.traits.Navigate {
-		page = page.Machine()
-	}
-	return page.Write(w, req.r)
-}
-
-// page is the decision's page.
-func (h *Router) page(req *request, id string) pages.Page {
-	d := req.decision
-	client, session := req.client.ClientID, req.known.Session.ID
-	switch d.Action {
-	case edge.WaitingPage:
-		return pages.Waiting(pages.WaitingData{
-			Client: client, EventsURL: edge.EventsPath(session), Status: progressOf(req.view), RequestID: id,
-		})
-	case edge.Failed:
-		return pages.Failed(pages.FailedData{
-			Client: client, Failure: failureOf(req.view), Log: req.view.Progress.Log,
-			RetryAfter: d.RetryAfter, WakeURL: edge.WakePath(session), RequestID: id,
-		})
-	case edge.Limit:
-		return pages.Limit(pages.LimitData{
-			Client: client, Max: req.client.Settings.MaxConcurrentSessions,
-			Running: h.runningSessions(req), RetryAfter: d.RetryAfter, RequestID: id,
-		})
-	case edge.NewPage:
-		return pages.New(pages.NewData{Client: client, RequestID: id})
-	case edge.Disabled:
-		return pages.Disabled(id)
-	case edge.Unavailable:
-		return pages.Unavailable(id, d.RetryAfter)
-	case edge.MethodNotAllowed:
-		return pages.MethodNotAllowed(id)
-	case edge.CrossSite:
-		return pages.CrossSite(id)
-	case edge.Ambiguous:
-		return pages.Ambiguous(id)
-	default:
-		return pages.NotFound(id)
-	}
-}
-
-// failureOf is why a session failed.
-func failureOf(v sessions.View) bootapi.Failure {
-	if v.Record.Failure == nil {
-		return bootapi.Failure{}
-	}
-	return v.Record.Failure.Failure
-}
-
-// runningSessions lists the client's running sessions for whoever may manage them.
-func (h *Router) runningSessions(req *request) []pages.RunningSession {
-	if !req.known.Manage {
-		return nil
-	}
-	records, err := req.live.service.Running(req.r.Context(), req.client.ClientID)
-	if err != nil {
-		h.logger.Error("listing running sessions failed", zap.String("client", req.client.ClientID), zap.Error(err))
-		return nil
-	}
-	running := make([]pages.RunningSession, 0, len(records))
-	for _, rec := range records {
-		r := pages.RunningSession{
-			URL: edge.SessionPath(rec.SessionID) + "/", User: rec.UserID, SleepURL: edge.SleepPath(rec.SessionID),
-		}
-		if rec.Start != nil {
-			r.Awake = time.Since(rec.Start.At)
-		}
-		running = append(running, r)
-	}
-	return running
-}
-
-// requestID is the id that a page and the log share.
-func requestID(r *http.Request) string {
-	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	id, _ := repl.GetString("http.request.uuid")
-	return id
-}
 
 // progress is a container's status among the fields of a session's.
 type progress = bootapi.Status
