@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -18,6 +19,7 @@ import (
 // speaks bootapi, and does what its script says.
 type container struct {
 	ref    string
+	number int // in the order of the starts
 	req    sessions.StartRequest
 	script script
 	server *http.Server
@@ -29,6 +31,7 @@ type container struct {
 	status  bootapi.Status
 	changed chan struct{}
 	asked   []int64 // idleMillis of each quiesce
+	paths   map[string]int
 	idle    time.Duration
 	stops   int
 	reason  string
@@ -53,7 +56,7 @@ func newContainer(ref string, req sessions.StartRequest, s script) (*container, 
 		return nil, err
 	}
 	c := &container{
-		ref: ref, req: req, script: s, addr: ln.Addr().String(), ended: make(chan struct{}),
+		ref: ref, req: req, script: s, addr: ln.Addr().String(), ended: make(chan struct{}), paths: map[string]int{},
 		changed: make(chan struct{}), status: bootapi.Status{Phase: bootapi.PhaseStarting},
 	}
 	c.server = &http.Server{Handler: c, ReadHeaderTimeout: 5 * time.Second}
@@ -65,6 +68,9 @@ func newContainer(ref string, req sessions.StartRequest, s script) (*container, 
 }
 
 func (c *container) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.mu.Lock()
+	c.paths[r.URL.Path]++
+	c.mu.Unlock()
 	bearer := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch r.URL.Path {
 	case bootapi.PathProof:
@@ -215,6 +221,13 @@ func (c *container) questions() []int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]int64(nil), c.asked...)
+}
+
+// requests is how often each path was asked for.
+func (c *container) requests() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.paths)
 }
 
 func (c *container) claimed() *bootapi.Claim {

@@ -14,6 +14,19 @@ func Live(s *Service) int {
 	return len(s.live)
 }
 
+// Flights is how many look-ups wait for the registry, or for their turn.
+func Flights(s *Service) int {
+	s.flights.mu.Lock()
+	defer s.flights.mu.Unlock()
+	return len(s.flights.byKey)
+}
+
+// MaxFlights is how many look-ups the registry gets at once.
+const MaxFlights = maxFlights
+
+// SweepRecords is a part of what a service does every minute.
+func SweepRecords(s *Service) { s.sweepRecords() }
+
 // FillRoutes gives a service routes, and returns the ids of their sessions.
 func FillRoutes(s *Service, n int) []string {
 	ids := make([]string, n)

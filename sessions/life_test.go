@@ -1,7 +1,9 @@
 package sessions_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -171,6 +173,88 @@ func TestDeleteFromEveryState(t *testing.T) {
 			require.ErrorIs(t, s.Delete(t.Context(), id), sessions.ErrNotFound)
 		})
 	}
+}
+
+func TestDeleteForgetsWhatIsKept(t *testing.T) {
+	b := newBench(t)
+	s, _ := b.edge()
+	id, other := b.sleeping(s, "amelia"), b.sleeping(s, "amelia")
+	b.awake(s, id)
+	b.awake(s, other)
+	require.NoError(t, s.Delete(t.Context(), id))
+	assert.Equal(t, []string{other}, b.machine.keptIDs())
+	assert.False(t, b.machine.all()[0].running() && b.machine.all()[1].running())
+}
+
+func TestDeleteKeepsWhatMayBeNowhereElse(t *testing.T) {
+	b := newBench(t)
+	s, _ := b.edge()
+	id := b.sleeping(s, "amelia")
+	b.machine.keep(id, fmt.Errorf("%w: it is in the attic", sessions.ErrUnsaved))
+	err := s.Delete(t.Context(), id)
+	require.ErrorIs(t, err, sessions.ErrUnsaved)
+	require.ErrorContains(t, err, "session was deleted")
+	require.ErrorContains(t, err, "in the attic")
+	require.ErrorIs(t, s.Delete(t.Context(), id), sessions.ErrNotFound)
+	assert.Equal(t, []string{id}, b.machine.keptIDs())
+
+	b.edge() // the sweep of another edge does not think otherwise, but says so
+	b.eventually(func() bool { return b.logs.FilterMessage("work of a deleted session is kept").Len() == 1 }, "it is logged")
+	assert.Equal(t, []string{id}, b.machine.keptIDs())
+}
+
+func TestWhatCouldNotBeForgottenGoesAtTheNextStart(t *testing.T) {
+	b := newBench(t)
+	s, _ := b.edge()
+	failed, behind, kept := b.sleeping(s, "amelia"), b.sleeping(s, "amelia"), b.sleeping(s, "bramble")
+	b.machine.keep(failed, errors.New("disk error"))
+	b.machine.keep(behind, nil)
+	b.machine.keep(kept, nil)
+	require.NoError(t, s.Delete(t.Context(), failed), "it is deleted all the same")
+	assert.Equal(t, 1, b.logs.FilterMessage("removing what is kept of a deleted session").Len())
+	b.close(s)
+	require.NoError(t, b.service(nil).Delete(t.Context(), behind), "without an edge")
+
+	b.machine.keep(failed, nil)
+	assert.Len(t, b.machine.keptIDs(), 3)
+	b.edge()
+	b.eventually(func() bool { return len(b.machine.keptIDs()) == 1 }, "the sweep removes both")
+	assert.Equal(t, []string{kept}, b.machine.keptIDs(), "what has a record stays")
+}
+
+func TestSleepIsCarriedThrough(t *testing.T) {
+	b := newBench(t)
+	s, r := b.edge()
+	r.set(func(r *runner) { r.script.gate = make(chan struct{}) })
+	id := b.sleeping(s, "bramble")
+	_, err := s.Wake(t.Context(), id)
+	require.NoError(t, err)
+	b.eventually(func() bool { return len(b.machine.all()) == 1 && b.only().claimed() != nil }, "claimed")
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Sleep(gone, id, "by hand"); err != nil {
+		require.ErrorIs(t, err, context.Canceled)
+	}
+	b.becomes(id, sessions.StatusInactive)
+	assert.False(t, b.only().running())
+}
+
+// The answer to the write of a drain may be lost, and the registry then be down for
+// longer than a drain is patient.
+func TestDrainThatWasWrittenUnheardIsCarriedThrough(t *testing.T) {
+	b := newBench(t)
+	s, _ := b.edge(func(o *sessions.Options) { o.EdgeID = "edge-1" })
+	id := b.sleeping(s, "bramble")
+	b.awake(s, id)
+	drained, err := sessions.Next(b.record(id), sessions.Event{Kind: sessions.EventDrain, Holder: "edge-1"}, time.Now())
+	require.NoError(t, err)
+	_, err = b.registry.Update(t.Context(), drained, 0)
+	require.NoError(t, err)
+	sessions.SweepRecords(s)
+	b.becomes(id, sessions.StatusInactive)
+	_, ok := s.Route(id)
+	assert.False(t, ok)
+	assert.False(t, b.only().running())
 }
 
 func TestLostContainer(t *testing.T) {

@@ -1,6 +1,7 @@
 package sessions_test
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -28,6 +29,82 @@ func TestUnknownIDsCostOneLookup(t *testing.T) {
 	require.ErrorIs(t, err, sessions.ErrNotFound)
 	_, err = s.Wake(t.Context(), "")
 	require.ErrorIs(t, err, sessions.ErrNotFound)
+}
+
+func TestUnknownThreadsCostOneLookup(t *testing.T) {
+	b := newBench(t)
+	s := b.service(nil)
+	before := b.registry.reads.Load()
+	var wg sync.WaitGroup
+	for range 100 {
+		wg.Go(func() {
+			_, err := s.LookupThread(t.Context(), "amelia", "nothing")
+			assert.ErrorIs(t, err, sessions.ErrNotFound)
+		})
+	}
+	wg.Wait()
+	assert.LessOrEqual(t, b.registry.reads.Load()-before, int64(2), "one flight, and at most one that began after it")
+	r, _, err := s.Create(t.Context(), sessions.CreateRequest{ClientID: "amelia", ThreadID: "nothing"})
+	require.NoError(t, err)
+	v, err := s.LookupThread(t.Context(), "amelia", "nothing")
+	require.NoError(t, err, "what was unknown is forgotten when it is made")
+	assert.Equal(t, r.SessionID, v.Record.SessionID)
+}
+
+func TestAnIDCannotStandForAThread(t *testing.T) {
+	b := newBench(t)
+	s := b.service(nil)
+	_, _, err := s.Create(t.Context(), sessions.CreateRequest{ClientID: "amelia", ThreadID: "spring"})
+	require.NoError(t, err)
+	_, err = s.Lookup(t.Context(), "amelia\x00spring")
+	require.ErrorIs(t, err, sessions.ErrNotFound)
+	_, err = s.LookupThread(t.Context(), "amelia", "spring")
+	require.NoError(t, err)
+}
+
+func TestRegistryThatHangsIsNotQueuedFor(t *testing.T) {
+	for name, look := range map[string]func(s *sessions.Service, ctx context.Context, id string) error{
+		"by id": func(s *sessions.Service, ctx context.Context, id string) error {
+			_, err := s.Lookup(ctx, id)
+			return err
+		},
+		"by thread": func(s *sessions.Service, ctx context.Context, id string) error {
+			_, err := s.LookupThread(ctx, "amelia", id)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			s := b.service(nil)
+			b.registry.hangs.Store(true)
+			leave, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var gone sync.WaitGroup
+			for n := range 500 {
+				gone.Go(func() { assert.ErrorIs(t, look(s, leave, fmt.Sprint(n)), context.Canceled) })
+			}
+			b.eventually(func() bool {
+				return b.registry.reads.Load() == sessions.MaxFlights && sessions.Flights(s) == 500
+			}, "as many as may are looked up, the others wait")
+			cancel()
+			gone.Wait()
+			assert.Zero(t, sessions.Flights(s), "nothing is waited for by nobody")
+
+			err := look(s, t.Context(), "another")
+			require.ErrorIs(t, err, sessions.ErrUnavailable, "who stays is told")
+			assert.EqualValues(t, sessions.MaxFlights, b.registry.reads.Load())
+		})
+	}
+}
+
+func TestNothingIsKnownOfWhatWasNeverSeen(t *testing.T) {
+	b := newBench(t)
+	s := b.service(nil)
+	b.registry.hangs.Store(true)
+	w := s.Watch("never-seen")
+	defer w.Close()
+	assert.Zero(t, w.View().Progress.PhaseMillis)
+	assert.Empty(t, w.View().Record.Status)
 }
 
 func TestNothingGrowsWithWhatStrangersSend(t *testing.T) {

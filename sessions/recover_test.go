@@ -154,6 +154,51 @@ func TestAfterACrashNothingIsWaitedForNeedlessly(t *testing.T) {
 	}
 }
 
+// A container whose edge was killed answers as ever until it has noticed that.
+func TestNoRouteToWhatLostItsEdgeAndHasNotNoticed(t *testing.T) {
+	for _, at := range []sessions.Status{sessions.StatusActive, sessions.StatusInitializing} {
+		t.Run(string(at), func(t *testing.T) {
+			b := newBench(t)
+			r := newRunner(b.machine, false)
+			old := b.service(r, patient)
+			gate, saving := make(chan struct{}), make(chan struct{})
+			r.set(func(r *runner) { r.script.saving, r.script.gate = saving, gate })
+			id := b.sleeping(old, "bramble")
+			_, err := old.Wake(t.Context(), id)
+			require.NoError(t, err)
+			b.eventually(func() bool { return len(b.machine.all()) == 1 && b.only().claimed() != nil }, "claimed")
+			if at == sessions.StatusActive {
+				close(gate)
+				b.active(old, id)
+			}
+			b.eventually(func() bool { return b.record(id).ContainerIP != "" }, "located")
+			b.close(old)
+			require.Equal(t, at, b.record(id).Status)
+			if at == sessions.StatusInitializing {
+				close(gate) // it becomes ready without its edge
+			}
+
+			later := newRunner(b.machine, true)
+			later.later = true
+			next := b.service(later, patient, func(o *sessions.Options) { o.Exclusive = true })
+			w := next.Watch(id)
+			defer w.Close()
+			_, err = next.Wake(t.Context(), id)
+			require.NoError(t, err)
+			left := b.only()
+			b.eventually(func() bool { return left.stopReason() != "" }, "its end is waited for")
+			_, ok := next.Route(id)
+			assert.False(t, ok)
+			assert.Zero(t, b.logs.FilterMessage("session's container found").Len(), "it never had a route")
+			assert.Len(t, b.machine.started(), 1, "never two")
+			close(saving)
+			route := b.active(next, id)
+			assert.Equal(t, int64(2), route.Epoch)
+			assert.Equal(t, 1, b.machine.mostAtOnce(id))
+		})
+	}
+}
+
 func TestSlotsOfADeadEdgeAreFreed(t *testing.T) {
 	b := newBench(t)
 	old := b.service(newRunner(b.machine, false))

@@ -17,7 +17,6 @@ type machine struct {
 	starts     []sessions.StartRequest
 	most       map[string]int   // the most containers of a session that ever ran at once
 	kept       map[string]error // by session: what Forget says of what is kept
-	forgets    int
 }
 
 func newMachine() *machine {
@@ -34,7 +33,6 @@ func (m *machine) keep(id string, err error) {
 func (m *machine) forget(id string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.forgets++
 	if err := m.kept[id]; err != nil {
 		return err
 	}
@@ -51,7 +49,7 @@ func (m *machine) keptIDs() []string {
 func (m *machine) all() []*container {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.SortedFunc(maps.Values(m.containers), func(a, b *container) int { return int(a.req.Epoch - b.req.Epoch) })
+	return slices.SortedFunc(maps.Values(m.containers), func(a, b *container) int { return a.number - b.number })
 }
 
 func (m *machine) started() []sessions.StartRequest {
@@ -84,6 +82,7 @@ type runner struct {
 	err    error // of every Start
 	down   bool  // all fails
 	own    map[string]bool
+	later  bool            // what it did not start itself runs without an address, until it has saved
 	hold   <-chan struct{} // Start waits for it
 }
 
@@ -124,7 +123,7 @@ func (r *runner) Start(ctx context.Context, req sessions.StartRequest) (sessions
 			continue
 		}
 		if c.req == req && r.knows(c.ref) {
-			return describe(c), nil
+			return r.describe(c), nil
 		}
 		if err := c.stop(ctx, "superseded"); err != nil {
 			return sessions.Container{}, err
@@ -132,11 +131,13 @@ func (r *runner) Start(ctx context.Context, req sessions.StartRequest) (sessions
 	}
 	r.m.mu.Lock()
 	defer r.m.mu.Unlock()
-	ref := fmt.Sprintf("c%d", len(r.m.starts)+1)
+	number := len(r.m.starts) + 1
+	ref := fmt.Sprintf("c%d", number)
 	c, err := newContainer(ref, req, script)
 	if err != nil {
 		return sessions.Container{}, err
 	}
+	c.number = number
 	r.m.starts = append(r.m.starts, req)
 	if _, ok := r.m.kept[req.SessionID]; !ok {
 		r.m.kept[req.SessionID] = nil
@@ -159,6 +160,16 @@ func (r *runner) knows(ref string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.shared || r.own[ref]
+}
+
+func (r *runner) describe(c *container) sessions.Container {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := describe(c)
+	if r.later && !r.own[c.ref] {
+		d.Address, d.Reason = "", "it saves and ends"
+	}
+	return d
 }
 
 func describe(c *container) sessions.Container {
@@ -191,7 +202,7 @@ func (r *runner) Describe(_ context.Context, ref string) (sessions.Container, er
 	if err != nil {
 		return sessions.Container{}, err
 	}
-	return describe(c), nil
+	return r.describe(c), nil
 }
 
 func (r *runner) Stop(ctx context.Context, ref, reason string) error {
@@ -212,7 +223,7 @@ func (r *runner) List(context.Context) ([]sessions.Container, error) {
 	var all []sessions.Container
 	for _, c := range r.m.all() {
 		if c.running() && r.knows(c.ref) {
-			all = append(all, describe(c))
+			all = append(all, r.describe(c))
 		}
 	}
 	return all, nil

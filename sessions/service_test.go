@@ -28,11 +28,13 @@ const (
 	tick = 2 * time.Millisecond
 )
 
-// faulty is a registry that can be switched off.
+// faulty is a registry that can be switched off, or made to hang.
 type faulty struct {
 	sessions.Registry
 	down  atomic.Bool
+	hangs atomic.Bool // Get and ByThread answer nothing until their context ends
 	calls atomic.Int64
+	reads atomic.Int64 // of Get and ByThread
 }
 
 func (f *faulty) check() error {
@@ -50,11 +52,27 @@ func (f *faulty) Create(ctx context.Context, r sessions.Record, limit int) (sess
 	return f.Registry.Create(ctx, r, limit)
 }
 
+func (f *faulty) read(ctx context.Context) error {
+	f.reads.Add(1)
+	if f.hangs.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return f.check()
+}
+
 func (f *faulty) Get(ctx context.Context, id string) (sessions.Record, error) {
-	if err := f.check(); err != nil {
+	if err := f.read(ctx); err != nil {
 		return sessions.Record{}, err
 	}
 	return f.Registry.Get(ctx, id)
+}
+
+func (f *faulty) ByThread(ctx context.Context, clientID, threadID string) (sessions.Record, error) {
+	if err := f.read(ctx); err != nil {
+		return sessions.Record{}, err
+	}
+	return f.Registry.ByThread(ctx, clientID, threadID)
 }
 
 func (f *faulty) Update(ctx context.Context, r sessions.Record, limit int) (sessions.Record, error) {

@@ -42,8 +42,13 @@ func (r *Runner) forget(ctx context.Context, id string) error {
 	defer unlock()
 
 	dir := r.dir(id)
-	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+	switch info, err := os.Lstat(dir); {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%s is no folder", dir)
 	}
 	if r.child(id) != nil {
 		return errors.New("its container runs")
@@ -71,6 +76,24 @@ func (r *Runner) forget(ctx context.Context, id string) error {
 		return err
 	}
 	return remove(root, name)
+}
+
+// sweepForgotten removes what an edge that died did not come to remove.
+func (r *Runner) sweepForgotten() error {
+	root, err := os.OpenRoot(filepath.Join(r.dataDir, "sessions"))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	names, err := fs.Glob(root.FS(), forgotten+"*")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range names {
+		errs = append(errs, remove(root, name))
+	}
+	return errors.Join(errs...)
 }
 
 // remove removes a folder with all that is in it; a client's tools may have left

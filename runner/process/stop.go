@@ -75,6 +75,9 @@ func (r *Runner) stop(ctx context.Context, id string, epoch int64, reason string
 // that process has gone; what takes longer than the grace, or was left by one that was
 // killed with its edge, is ended here.
 func (r *Runner) survey() {
+	if err := r.sweepForgotten(); err != nil {
+		r.log.Warn("removing what is left of deleted sessions failed", zap.Error(err))
+	}
 	files, err := filepath.Glob(filepath.Join(globEscape(r.dataDir), "sessions", "*", stateName))
 	if err != nil {
 		r.log.Error("looking for containers of an earlier process failed", zap.Error(err))

@@ -53,6 +53,7 @@ func Run(t *testing.T, o Options) {
 		"SessionsAreSeparate":                  testManySessions,
 		"IDsOfOlderTools":                      testOddIDs,
 		"CancelledContext":                     testCancelled,
+		"ForgetRemovesWhatIsKept":              testForget,
 		"CloseEndsAll":                         testClose,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -333,6 +334,39 @@ func testCancelled(t *testing.T, s suite) {
 	s.gone(t, next, "")
 }
 
+func testForget(t *testing.T, s suite) {
+	require.NoError(t, s.runner.Forget(s.context(t), "nobody"), "nothing is kept of it")
+	const odd = "client#user@example.com#../thread"
+	for _, id := range []string{"one", odd} {
+		other := s.start(t, "other", 1)
+		s.answering(t, other)
+		c := s.start(t, id, 1)
+		s.answering(t, c)
+		require.Error(t, s.runner.Forget(s.context(t), id), "its container runs")
+		s.answering(t, c)
+		require.NoError(t, s.runner.Stop(s.context(t), c.Ref, "deleted"))
+		require.NoError(t, s.runner.Forget(s.context(t), id))
+		require.NoError(t, s.runner.Forget(s.context(t), id), "nothing is kept any more")
+		kept, err := s.runner.Kept(s.context(t))
+		require.NoError(t, err)
+		assert.NotContains(t, kept, id)
+		s.gone(t, c, "")
+		s.answering(t, other)
+	}
+
+	// A container that was not seen to save leaves what may be all there is.
+	c := s.start(t, "crashed", 1)
+	s.answering(t, c)
+	s.Crash(t, s.runner, c)
+	require.NoError(t, s.runner.Stop(s.context(t), c.Ref, "crashed"))
+	if err := s.runner.Forget(s.context(t), "crashed"); err != nil {
+		require.ErrorIs(t, err, sessions.ErrUnsaved)
+		kept, err := s.runner.Kept(s.context(t))
+		require.NoError(t, err)
+		assert.Contains(t, kept, "crashed")
+	}
+}
+
 func testClose(t *testing.T, s suite) {
 	var addresses []string
 	for i := range 3 {
@@ -344,6 +378,7 @@ func testClose(t *testing.T, s suite) {
 	}
 	_, err := s.runner.Start(s.context(t), request("late", 1))
 	assert.ErrorIs(t, err, sessions.ErrRunnerUnavailable)
+	assert.ErrorIs(t, s.runner.Forget(s.context(t), "session-0"), sessions.ErrRunnerUnavailable)
 }
 
 // together calls f(0) to f(n-1) at once and waits for all.
