@@ -12,6 +12,7 @@ package pages
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -56,9 +57,7 @@ func (p Page) Machine() Page {
 // of a visitor who left.
 func (p Page) Write(w http.ResponseWriter, r *http.Request) error {
 	h := w.Header()
-	for name, values := range p.Header {
-		h[name] = values
-	}
+	maps.Copy(h, p.Header)
 	h.Set("Content-Length", strconv.Itoa(len(p.Body)))
 	w.WriteHeader(p.Status)
 	if r.Method == http.MethodHead {
