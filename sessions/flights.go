@@ -37,8 +37,9 @@ func newFlights() *flights {
 }
 
 // join waits for the outcome of a key's look-up, and begins it if there is none.
-// ErrUnavailable if there are too many, ErrClosed, and what read and ctx say.
-func (l *flights) join(ctx context.Context, s *Service, key string, read func() (Record, error)) (Record, error) {
+// ErrUnavailable if there are too many, ErrClosed, and what read and ctx say. read's
+// context is not ctx: others may wait for the same answer.
+func (l *flights) join(ctx context.Context, s *Service, key string, read func(context.Context) (Record, error)) (Record, error) {
 	l.mu.Lock()
 	f, ok := l.byKey[key]
 	if !ok {
@@ -77,12 +78,14 @@ func (l *flights) forget(key string, f *flight) {
 	}
 }
 
-func (l *flights) fly(life context.Context, key string, f *flight, read func() (Record, error)) {
+func (l *flights) fly(life context.Context, key string, f *flight, read func(context.Context) (Record, error)) {
 	patience := time.NewTimer(flightPatience)
 	defer patience.Stop()
 	select {
 	case l.places <- struct{}{}:
-		f.record, f.err = read()
+		ctx, cancel := context.WithTimeout(life, registryTimeout)
+		f.record, f.err = read(ctx)
+		cancel()
 		<-l.places
 	case <-f.abandoned:
 		f.err = context.Canceled

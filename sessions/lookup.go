@@ -87,10 +87,7 @@ func (s *Service) lookUp(ctx context.Context, key string, read func(context.Cont
 	if s.unknown.has(key) {
 		return Record{}, ErrNotFound
 	}
-	return s.flights.join(ctx, s, key, func() (Record, error) {
-		// Not the caller's context: others wait for the same answer.
-		ctx, cancel := context.WithTimeout(s.ctx, registryTimeout)
-		defer cancel()
+	return s.flights.join(ctx, s, key, func(ctx context.Context) (Record, error) {
 		r, err := read(ctx)
 		if errors.Is(err, ErrNotFound) {
 			s.unknown.add(key)

@@ -94,7 +94,7 @@ func killLeftovers(leader int, dir string) {
 			return
 		}
 		// What was being born as it was looked for is found the next time.
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 }
 

@@ -175,7 +175,7 @@ func (r *Runner) launch(req sessions.StartRequest, dir string, lock *os.File, un
 
 	addr := listener.Addr().(*net.TCPAddr)
 	tunables := r.tunables.Load()
-	cmd := exec.Command(tunables.Binary)
+	cmd := exec.Command(tunables.Binary) //nolint:noctx // a container outlives whoever asks for it
 	cmd.Dir = dir
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.ExtraFiles = []*os.File{r.parentRead, lock, socket} // 3, 4, 5

@@ -114,7 +114,11 @@ func proves(address, hash string) bool {
 	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	nonce := bootapi.NewNonce()
 	body, _ := json.Marshal(bootapi.ProofRequest{Nonce: nonce}) // of strings: cannot fail
-	resp, err := client.Post("http://"+address+bootapi.PathProof, "application/json", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://"+address+bootapi.PathProof, bytes.NewReader(body))
+	if err != nil {
+		return false
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return false
 	}
