@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/webordinary/router/containerboot/bootapi"
 )
 
 const (
@@ -24,7 +26,7 @@ const (
 // NewUpstream returns a proxy to one origin, "http://host:port", with WebSockets and
 // with streams passed on as they come. Host and X-Forwarded-* stay as they arrive: a
 // server that compares a socket's Origin with the host it was asked for sees the
-// visitor's. Where the origin does not answer the visitor gets a 502. NewUpstream
+// visitor's. What the origin says in X-Webordinary-* headers is dropped. Where the origin does not answer the visitor gets a 502. NewUpstream
 // fails for anything but such an origin.
 func NewUpstream(origin string) (http.Handler, error) {
 	u, err := url.Parse(origin)
@@ -46,6 +48,15 @@ func NewUpstream(origin string) (http.Handler, error) {
 					pr.Out.Header[name] = values
 				}
 			}
+		},
+		// What the edge believes of this container must not come from the client's code.
+		ModifyResponse: func(resp *http.Response) error {
+			for name := range resp.Header {
+				if strings.HasPrefix(name, bootapi.HeaderPrefix) {
+					delete(resp.Header, name)
+				}
+			}
+			return nil
 		},
 		Transport: &http.Transport{
 			DialContext:           (&net.Dialer{Timeout: upstreamDial}).DialContext,

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/webordinary/router/containerboot/bootapi"
 	"github.com/webordinary/router/containerboot/site"
 )
 
@@ -57,6 +58,36 @@ func TestUpstreamGetsTheRequestAsItArrived(t *testing.T) {
 	assert.Equal(t, "edit.amelia.example.com", got.Host)
 	for name, value := range forwarded {
 		assert.Equal(t, []string{value}, got.Header[name], name)
+	}
+}
+
+// TestUpstreamCannotSpeakForTheContainer has an agent answer what the edge would take
+// for the container's own refusal.
+func TestUpstreamCannotSpeakForTheContainer(t *testing.T) {
+	proxy := proxied(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(bootapi.HeaderRefused, "token")
+		w.Header()["x-webordinary-odd"] = []string{"x"}
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", r.Header.Get("Upgrade"))
+		if r.Header.Get("Upgrade") != "" {
+			w.WriteHeader(http.StatusSwitchingProtocols)
+			return
+		}
+		w.WriteHeader(http.StatusMisdirectedRequest)
+	})
+	for _, upgrade := range []string{"", "websocket"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, proxy.URL, nil)
+		require.NoError(t, err)
+		if upgrade != "" {
+			r.Header.Set("Connection", "Upgrade")
+			r.Header.Set("Upgrade", upgrade)
+		}
+		resp, err := proxy.Client().Do(r)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		for name := range resp.Header {
+			assert.False(t, strings.HasPrefix(name, bootapi.HeaderPrefix), "%d: %s", resp.StatusCode, name)
+		}
 	}
 }
 
