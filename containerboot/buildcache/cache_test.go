@@ -1,11 +1,14 @@
 package buildcache
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,7 +23,7 @@ func TestMain(m *testing.M) {
 	if dirs := filepath.SplitList(os.Getenv(asWriter)); len(dirs) == 2 {
 		c := New(dirs[0], Limits{Entries: 100, Bytes: 1 << 30})
 		for {
-			if _, err := c.Put("key", dirs[1], PutOptions{Replace: true}); err != nil {
+			if _, err := c.Put(context.Background(), "key", dirs[1], PutOptions{Replace: true}); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				os.Exit(1)
 			}
@@ -58,7 +61,7 @@ func read(t *testing.T, e *Entry, name string) string {
 
 func put(t *testing.T, c *Cache, key, content string, o PutOptions) *Entry {
 	t.Helper()
-	e, err := c.Put(key, folder(t, map[string]string{"index.html": content}), o)
+	e, err := c.Put(t.Context(), key, folder(t, map[string]string{"index.html": content}), o)
 	require.NoError(t, err)
 	t.Cleanup(e.Release)
 	return e
@@ -79,7 +82,7 @@ func TestPutAndGet(t *testing.T) {
 	require.ErrorIs(t, err, ErrMiss)
 	src := folder(t, map[string]string{"index.html": "hello", "a/b/c.txt": "deep", "empty": ""})
 	require.NoError(t, os.Chmod(filepath.Join(src, "empty"), 0o755))
-	e, err := c.Put("k", src, PutOptions{})
+	e, err := c.Put(t.Context(), "k", src, PutOptions{})
 	require.NoError(t, err)
 	defer e.Release()
 	require.NoError(t, os.WriteFile(filepath.Join(src, "index.html"), []byte("changed"), 0o644))
@@ -104,7 +107,7 @@ func TestFirstWriterWins(t *testing.T) {
 	for i := range writers {
 		src := folder(t, map[string]string{"index.html": fmt.Sprint(i)})
 		wg.Go(func() {
-			e, err := c.Put("k", src, PutOptions{})
+			e, err := c.Put(t.Context(), "k", src, PutOptions{})
 			if assert.NoError(t, err) {
 				dirs[i] = e.Dir()
 				e.Release()
@@ -249,7 +252,7 @@ func TestSweepLeavesWritersAlone(t *testing.T) {
 	c := newCache(t)
 	aside, err := c.aside()
 	require.NoError(t, err)
-	e, err := c.make(aside, "k", folder(t, map[string]string{"x": "y"}), PutOptions{})
+	e, err := c.make(t.Context(), aside, "k", folder(t, map[string]string{"x": "y"}), PutOptions{})
 	require.NoError(t, err)
 	other := New(c.dir, c.limits)
 	other.now = func() time.Time { return time.Now().Add(time.Hour) }
@@ -276,7 +279,7 @@ func TestLinks(t *testing.T) {
 	}
 
 	served := filepath.Join(t.TempDir(), "served")
-	require.NoError(t, CopyTree(served, src, false))
+	require.NoError(t, CopyTree(t.Context(), served, src, false))
 	entries, err := os.ReadDir(served)
 	require.NoError(t, err)
 	var names []string
@@ -284,23 +287,76 @@ func TestLinks(t *testing.T) {
 		names = append(names, e.Name())
 		assert.Zero(t, e.Type()&os.ModeSymlink, e.Name())
 	}
-	assert.Equal(t, []string{"inside", "inside-abs", "real.txt", "sub"}, names)
+	assert.Equal(t, []string{"inside", "real.txt", "sub"}, names)
 
 	kept := filepath.Join(t.TempDir(), "kept")
-	require.NoError(t, CopyTree(kept, src, true))
+	require.NoError(t, CopyTree(t.Context(), kept, src, true))
 	target, err := os.Readlink(filepath.Join(kept, "up"))
 	require.NoError(t, err)
 	assert.Equal(t, "../../../../../../etc/passwd", target)
+}
+
+// TestLinksMadeMeanwhile has another process swap files for links, and for a pipe that
+// nobody writes to, while they are copied.
+func TestLinksMadeMeanwhile(t *testing.T) {
+	t.Parallel()
+	secret := filepath.Join(folder(t, map[string]string{"secret": "outside"}), "secret")
+	src := folder(t, map[string]string{"a": "inside"})
+	ctx, stop := context.WithCancel(t.Context())
+	var swapping sync.WaitGroup
+	swapping.Go(func() {
+		path := filepath.Join(src, "a")
+		for i := 0; ctx.Err() == nil; i++ {
+			made := filepath.Join(src, fmt.Sprint("new", i))
+			switch i % 3 {
+			case 0:
+				_ = os.Symlink(secret, made)
+			case 1:
+				_ = syscall.Mkfifo(made, 0o600)
+			default:
+				_ = os.WriteFile(made, []byte("inside"), 0o600)
+			}
+			_ = os.Rename(made, path)
+		}
+	})
+	copies := t.TempDir()
+	for i := range 1000 {
+		to := filepath.Join(copies, fmt.Sprint(i))
+		if CopyTree(ctx, to, src, false) == nil {
+			got, err := os.ReadFile(filepath.Join(to, "a"))
+			if err == nil && string(got) != "" {
+				require.Equal(t, "inside", string(got), "try %d", i)
+			}
+		}
+	}
+	stop()
+	swapping.Wait()
+}
+
+// TestCopyEndsEarly ends a copy before its end: nothing of it is in the cache.
+func TestCopyEndsEarly(t *testing.T) {
+	t.Parallel()
+	c := newCache(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("put to sleep")
+	cancel(why)
+	_, err := c.Put(ctx, "k", folder(t, map[string]string{"a": "x"}), PutOptions{})
+	require.ErrorIs(t, err, why)
+	_, err = c.Get("k")
+	require.ErrorIs(t, err, ErrMiss)
+	left, err := os.ReadDir(filepath.Join(c.dir, asideName))
+	require.NoError(t, err)
+	assert.Empty(t, left)
 }
 
 func TestKeysAreOneWord(t *testing.T) {
 	t.Parallel()
 	c := newCache(t)
 	for _, key := range []string{"", "a/b", "..", "a.b"} {
-		_, err := c.Put(key, t.TempDir(), PutOptions{})
+		_, err := c.Put(t.Context(), key, t.TempDir(), PutOptions{})
 		require.Error(t, err, key)
 	}
-	_, err := c.Put("k", filepath.Join(t.TempDir(), "missing"), PutOptions{})
+	_, err := c.Put(t.Context(), "k", filepath.Join(t.TempDir(), "missing"), PutOptions{})
 	require.Error(t, err)
 	left, err := os.ReadDir(filepath.Join(c.dir, asideName))
 	require.NoError(t, err)

@@ -1,83 +1,99 @@
 package buildcache
 
 import (
-	"fmt"
+	"context"
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
-	"strings"
+	"syscall"
 )
 
 // CopyTree copies a folder to a place where nothing is yet, sharing blocks where the
-// filesystem can, never by hard link: a build may write into what it was given.
-// Modes are kept; sockets, pipes and devices are left out. For links see PutOptions.
-func CopyTree(dst, src string, links bool) error {
-	root, err := filepath.EvalSymlinks(src)
+// filesystem can, never by hard link: a build may write into what it was given. Modes
+// are kept; sockets, pipes and devices are left out. For links see PutOptions. What
+// another process does in the folder meanwhile cannot make it read anything outside.
+// It ends between two files when ctx ends, and what it copied is left to the caller.
+func CopyTree(ctx context.Context, dst, src string, links bool) error {
+	top, err := os.OpenRoot(src)
 	if err != nil {
 		return err
 	}
-	if info, err := os.Stat(root); err != nil {
-		return err
-	} else if !info.IsDir() {
-		return fmt.Errorf("%s is no folder", src)
-	}
-	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		to := filepath.Join(dst, rel)
-		switch {
-		case d.IsDir():
-			return os.Mkdir(to, 0o755)
-		case d.Type()&fs.ModeSymlink != 0:
-			return copyLink(to, path, root, links)
-		case d.Type().IsRegular():
-			return copyFile(to, path)
-		default:
-			return nil
-		}
-	})
+	defer top.Close()
+	c := &copier{ctx: ctx, top: top, links: links}
+	return c.folder(dst, top, ".")
 }
 
-func copyLink(to, path, root string, keep bool) error {
-	if keep {
-		target, err := os.Readlink(path)
-		if err != nil {
+// copier is one run of CopyTree.
+type copier struct {
+	ctx   context.Context //nolint:containedctx // its life is one call's
+	top   *os.Root
+	links bool
+}
+
+// folder copies from, which is the folder rel of the top one.
+func (c *copier) folder(to string, from *os.Root, rel string) error {
+	if err := os.Mkdir(to, 0o755); err != nil {
+		return err
+	}
+	entries, err := fs.ReadDir(from.FS(), ".")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if c.ctx.Err() != nil {
+			return context.Cause(c.ctx)
+		}
+		if err := c.entry(filepath.Join(to, e.Name()), from, path.Join(rel, e.Name()), e); err != nil {
 			return err
 		}
-		return os.Symlink(target, to)
-	}
-	if file := fileInside(path, root); file != "" {
-		return copyFile(to, file)
 	}
 	return nil
 }
 
-// fileInside is the regular file inside root that a link leads to, or "".
-func fileInside(link, root string) string {
-	target, err := filepath.EvalSymlinks(link)
-	if err != nil || !strings.HasPrefix(target, root+string(filepath.Separator)) {
-		return ""
+func (c *copier) entry(to string, from *os.Root, rel string, e fs.DirEntry) error {
+	switch {
+	case e.IsDir():
+		sub, err := from.OpenRoot(e.Name())
+		if err != nil {
+			return err
+		}
+		defer sub.Close()
+		return c.folder(to, sub, rel)
+	case e.Type()&fs.ModeSymlink != 0 && c.links:
+		target, err := from.Readlink(e.Name())
+		if err != nil {
+			return err
+		}
+		return os.Symlink(target, to)
+	case e.Type()&fs.ModeSymlink != 0:
+		in, err := openFile(c.top, rel)
+		if err != nil {
+			return nil // it leads out, or nowhere
+		}
+		return copyFile(to, in)
+	case e.Type().IsRegular():
+		in, err := openFile(from, e.Name())
+		if err != nil {
+			return err
+		}
+		return copyFile(to, in)
+	default:
+		return nil
 	}
-	if info, err := os.Lstat(target); err != nil || !info.Mode().IsRegular() {
-		return ""
-	}
-	return target
 }
 
-func copyFile(to, from string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
+// openFile opens a file below a folder, never waiting for the other end of a pipe.
+func openFile(root *os.Root, name string) (*os.File, error) {
+	return root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+}
+
+// copyFile copies a regular file, and nothing else, and closes it.
+func copyFile(to string, in *os.File) error {
 	defer in.Close()
 	info, err := in.Stat()
-	if err != nil {
+	if err != nil || !info.Mode().IsRegular() {
 		return err
 	}
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, info.Mode().Perm()|0o600)

@@ -1,6 +1,7 @@
 package buildcache
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,14 +15,15 @@ type PutOptions struct {
 	// Replace makes this the entry that Get returns from now on. Without, the first
 	// writer wins: where the key has an entry already, that one is returned.
 	Replace bool
-	// Links keeps symbolic links as they are. Without, a link to a file inside the
-	// folder becomes that file, and any other is left out: what is served must not
-	// lead out of its folder.
+	// Links keeps symbolic links as they are. Without, a relative link to a file
+	// inside the folder becomes that file, and any other is left out: what is served
+	// must not lead out of its folder.
 	Links bool
 }
 
-// Put copies a folder into the cache and returns it as an entry in use.
-func (c *Cache) Put(key, src string, o PutOptions) (*Entry, error) {
+// Put copies a folder into the cache and returns it as an entry in use. It ends early,
+// leaving nothing, when ctx ends.
+func (c *Cache) Put(ctx context.Context, key, src string, o PutOptions) (*Entry, error) {
 	if key == "" || strings.ContainsAny(key, "./") {
 		return nil, fmt.Errorf("cache key %q must be one word", key)
 	}
@@ -29,7 +31,7 @@ func (c *Cache) Put(key, src string, o PutOptions) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := c.make(aside, key, src, o)
+	e, err := c.make(ctx, aside, key, src, o)
 	if err != nil {
 		_ = os.RemoveAll(aside)
 		return nil, fmt.Errorf("copying into the cache: %w", err)
@@ -44,7 +46,7 @@ func (c *Cache) Put(key, src string, o PutOptions) (*Entry, error) {
 }
 
 // make builds an entry aside, complete with its marker.
-func (c *Cache) make(aside, key, src string, o PutOptions) (*Entry, error) {
+func (c *Cache) make(ctx context.Context, aside, key, src string, o PutOptions) (*Entry, error) {
 	lock, err := os.OpenFile(filepath.Join(aside, lockName), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
@@ -57,7 +59,7 @@ func (c *Cache) make(aside, key, src string, o PutOptions) (*Entry, error) {
 	if err := lockShared(lock); err != nil {
 		return fail(err)
 	}
-	if err := CopyTree(e.Dir(), src, o.Links); err != nil {
+	if err := CopyTree(ctx, e.Dir(), src, o.Links); err != nil {
 		return fail(err)
 	}
 	if e.mark.Files, e.mark.Bytes, err = measure(e.Dir()); err != nil {
