@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -76,21 +75,38 @@ func (b *Builder) hasBuildScript() error {
 // Keep copies a build's output out of the workspace, where the next build will write,
 // and returns the copy, which never changes. content names what it was built from; it
 // is empty where that changed meanwhile, and the build is this session's only then.
-// replace makes it win over an earlier build of the same content.
+// replace makes it win over an earlier build of the same content. The caller must
+// release it.
 func (b *Builder) Keep(ctx context.Context, content string, replace bool) (*buildcache.Entry, error) {
-	const phase = bootapi.PhaseBuilding
-	b.cfg.Board.Enter(phase, "keeping the build")
+	const phase, what = bootapi.PhaseBuilding, "Keeping the build failed"
 	cache, key := b.own, keyOf("own")
 	if content != "" {
 		k, err := b.distKey(ctx, content)
 		if err != nil {
-			return nil, b.explain(phase, "Keeping the build", err)
+			return nil, b.explain(phase, what, err)
 		}
 		cache, key = b.dist, k
 	}
-	entry, err := cache.Put(key, filepath.Join(b.dir, b.output), buildcache.PutOptions{Replace: replace || content == ""})
+	dir := filepath.Join(b.dir, b.output)
+	moved, err := b.MoveOutput()
 	if err != nil {
-		return nil, b.explain(phase, "Keeping the build", fmt.Errorf("keeping the build: %w", err))
+		return nil, b.explain(phase, what, err)
+	}
+	if moved {
+		dir = b.outputDir()
+		defer func() {
+			if back := b.ReturnOutput(); back != nil {
+				b.cfg.Log.Warn("putting the output folder back failed", zap.Error(back))
+			}
+		}()
+	}
+	b.cfg.Board.Enter(phase, "keeping the build")
+	if err := b.checkOutput(dir); err != nil {
+		return nil, err
+	}
+	entry, err := cache.Put(ctx, key, dir, buildcache.PutOptions{Replace: replace || content == ""})
+	if err != nil {
+		return nil, b.explain(phase, what, err)
 	}
 	// A cache that is a little too large is no reason to fail.
 	if err := cache.Sweep(); err != nil {

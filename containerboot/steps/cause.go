@@ -43,7 +43,7 @@ var knownFaults = []struct {
 	cause     string
 	retryable bool
 }{
-	{noSpace, diskFull, false},
+	{noSpace, diskFull, true},
 	{regexp.MustCompile(`(?i)heap out of memory|^Killed$|ENOMEM`), "There was not enough memory.", false},
 	{regexp.MustCompile(`^npm \S+ code (E401|E403|ENEEDAUTH)$`), "The package registry refused access.", false},
 	{regexp.MustCompile(`^npm \S+ code (ENOTFOUND|ETIMEDOUT|ESOCKETTIMEDOUT|ECONNREFUSED|ECONNRESET|EAI_AGAIN|ENETUNREACH|E5\d\d|E429)$`), "The package registry could not be reached.", true},
@@ -71,7 +71,7 @@ func (b *Builder) explain(phase bootapi.Phase, what string, err error) error {
 	missing := (*exec.Error)(nil)
 	switch {
 	case isDiskFull(err):
-		f.Cause = diskFull
+		f.Cause, f.Retryable = diskFull, true
 	case errors.Is(err, context.DeadlineExceeded):
 		f.Cause, f.Retryable = what+": it took too long.", true
 	case errors.Is(err, context.Canceled):

@@ -52,25 +52,25 @@ func TestExplain(t *testing.T) {
 		cause     string
 		retryable bool
 	}{
-		"no output":       {ran(), "Installing: npm ci ended with status 1.", false},
-		"full disk, tool": {ran("npm error ENOSPC: no space left on device, write"), diskFull, false},
-		"full disk, ours": {fmt.Errorf("keeping: %w", &os.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}), diskFull, false},
+		"no output":       {ran(), "Installing failed: npm ci ended with status 1.", false},
+		"full disk, tool": {ran("npm error ENOSPC: no space left on device, write"), diskFull, true},
+		"full disk, ours": {fmt.Errorf("keeping: %w", &os.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}), diskFull, true},
 		"registry down":   {ran("npm error code ECONNREFUSED", "npm error errno ECONNREFUSED"), "The package registry could not be reached.", true},
 		"no such package": {
 			ran("npm error code E404", "npm error 404 Not Found - GET https://registry.example/nope - Not found"),
 			"A package that the site needs was not found in the registry: Not Found - GET https://registry.example/nope - Not found", false,
 		},
 		"out of memory": {ran("FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory"), "There was not enough memory.", false},
-		"too long":      {fmt.Errorf("x: %w", context.DeadlineExceeded), "Installing: it took too long.", true},
-		"no npm":        {&exec.Error{Name: "npm", Err: exec.ErrNotFound}, `Installing: the program "npm" is not installed here.`, false},
-		"ours":          {fmt.Errorf("odd"), "Installing.", false},
-		"long output":   {ran(many...), "Installing: line 99", false},
+		"too long":      {fmt.Errorf("x: %w", context.DeadlineExceeded), "Installing failed: it took too long.", true},
+		"no npm":        {&exec.Error{Name: "npm", Err: exec.ErrNotFound}, `Installing failed: the program "npm" is not installed here.`, false},
+		"ours":          {fmt.Errorf("odd"), "Installing failed.", false},
+		"long output":   {ran(many...), "Installing failed: line 99", false},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var f *Error
-			require.ErrorAs(t, b.explain(bootapi.PhaseInstalling, "Installing", tc.err), &f)
+			require.ErrorAs(t, b.explain(bootapi.PhaseInstalling, "Installing failed", tc.err), &f)
 			assert.Equal(t, tc.cause, f.Cause)
 			assert.Equal(t, tc.retryable, f.Retryable)
 			assert.Equal(t, bootapi.PhaseInstalling, f.Phase)

@@ -26,6 +26,9 @@ const installMark = ".webordinary-installed"
 // npmQuiet are the flags of every installation.
 var npmQuiet = []string{"--no-audit", "--no-fund", "--no-progress", "--prefer-offline"}
 
+// npmLocks are npm's lock files, in the order in which it looks for them.
+var npmLocks = []string{"npm-shrinkwrap.json", "package-lock.json"}
+
 // otherManagers are the lock files of package managers that are not supported yet.
 var otherManagers = []struct{ lock, manager string }{
 	{"pnpm-lock.yaml", "pnpm"},
@@ -48,27 +51,30 @@ func (b *Builder) Install(ctx context.Context, content string) error {
 	}
 	keys, err := b.modulesKey(ctx, content, lock)
 	if err != nil {
-		return b.explain(phase, "Preparing to install", err)
+		return b.explain(phase, "Finding out what to install failed", err)
 	}
 	if b.installed(keys.own) {
 		b.cfg.Board.Reuse("install")
 		return nil
 	}
-	if keys.shared != "" && b.restoreModules(keys) {
+	if keys.shared != "" && b.restoreModules(ctx, keys) {
 		b.cfg.Board.Reuse("install")
 		return nil
+	}
+	if ctx.Err() != nil {
+		return b.explain(phase, "Installing the packages failed", context.Cause(ctx))
 	}
 
 	start := time.Now()
 	// From here on they are nobody's until they are whole.
 	if err := os.Remove(b.mark()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return b.explain(phase, "Installing", err)
+		return b.explain(phase, "Installing the packages failed", err)
 	}
 	if err := b.runInstall(ctx, lock); err != nil {
-		return b.explain(phase, "Installing", err)
+		return b.explain(phase, "Installing the packages failed", err)
 	}
 	if err := b.markInstalled(keys.own); err != nil {
-		return b.explain(phase, "Installing", err)
+		return b.explain(phase, "Installing the packages failed", err)
 	}
 	b.cfg.Log.Info("dependencies installed", zap.Duration("took", time.Since(start)))
 	return nil
@@ -80,7 +86,7 @@ func (b *Builder) lockFile() (string, error) {
 		_, err := os.Stat(filepath.Join(b.dir, name))
 		return err == nil
 	}
-	for _, name := range []string{"npm-shrinkwrap.json", "package-lock.json"} { // npm's order
+	for _, name := range npmLocks {
 		if exists(name) {
 			return name, nil
 		}
@@ -168,7 +174,7 @@ func (b *Builder) markInstalled(key string) error {
 }
 
 // restoreModules copies node_modules from the cache. If it cannot, npm will install.
-func (b *Builder) restoreModules(keys modulesKeys) bool {
+func (b *Builder) restoreModules(ctx context.Context, keys modulesKeys) bool {
 	entry, err := b.modules.Get(keys.shared)
 	if err != nil {
 		return false
@@ -176,7 +182,7 @@ func (b *Builder) restoreModules(keys modulesKeys) bool {
 	defer entry.Release()
 	start := time.Now()
 	b.cfg.Board.Enter(bootapi.PhaseInstalling, "copying node_modules from the cache")
-	if err := b.placeModules(entry, keys.own); err != nil {
+	if err := b.placeModules(ctx, entry, keys.own); err != nil {
 		b.cfg.Log.Warn("copying node_modules from the cache failed", zap.Error(err))
 		return false
 	}
@@ -186,14 +192,14 @@ func (b *Builder) restoreModules(keys modulesKeys) bool {
 
 // placeModules copies aside and renames, so that the workspace never holds half of
 // them, nor a stray folder that would be saved.
-func (b *Builder) placeModules(entry *buildcache.Entry, key string) error {
+func (b *Builder) placeModules(ctx context.Context, entry *buildcache.Entry, key string) error {
 	aside := filepath.Join(b.cfg.Private, "node_modules.new")
 	for _, dir := range []string{aside, b.modulesDir()} {
 		if err := os.RemoveAll(dir); err != nil {
 			return err
 		}
 	}
-	if err := buildcache.CopyTree(aside, entry.Dir(), true); err != nil {
+	if err := buildcache.CopyTree(ctx, aside, entry.Dir(), true); err != nil {
 		return errors.Join(err, os.RemoveAll(aside))
 	}
 	err := os.Rename(aside, b.modulesDir())
@@ -201,7 +207,7 @@ func (b *Builder) placeModules(entry *buildcache.Entry, key string) error {
 		if err := os.RemoveAll(aside); err != nil {
 			return err
 		}
-		err = buildcache.CopyTree(b.modulesDir(), entry.Dir(), true)
+		err = buildcache.CopyTree(ctx, b.modulesDir(), entry.Dir(), true)
 	}
 	if err != nil {
 		return err
@@ -227,7 +233,7 @@ func (b *Builder) KeepModules(ctx context.Context, content string) error {
 		entry.Release()
 		return nil
 	}
-	entry, err := b.modules.Put(keys.shared, b.modulesDir(), buildcache.PutOptions{Links: true})
+	entry, err := b.modules.Put(ctx, keys.shared, b.modulesDir(), buildcache.PutOptions{Links: true})
 	if err != nil {
 		return fmt.Errorf("keeping node_modules: %w", err)
 	}

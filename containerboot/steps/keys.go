@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -16,8 +17,10 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
+	"github.com/webordinary/router/containerboot/bootapi"
 	"github.com/webordinary/router/containerboot/tool"
 )
 
@@ -79,25 +82,31 @@ func (b *Builder) modulesKey(ctx context.Context, content string, lock string) (
 	if lock != "" {
 		files = append(files, lock)
 	}
+	if b.cfg.Site.Install != "" { // it may be another manager's; the lock file may be ignored by git
+		files = append(files, npmLocks...)
+		for _, m := range otherManagers {
+			files = append(files, m.lock)
+		}
+	}
 	for _, name := range files {
-		sum, err := hashFile(filepath.Join(b.dir, name))
+		sum, err := b.hashFile(name)
 		if err != nil {
 			return modulesKeys{}, err
 		}
 		parts = append(parts, name, sum)
 	}
-	patches, err := hashFolder(filepath.Join(b.dir, "patches"))
+	patches, err := b.hashFolder("patches", "")
 	if err != nil {
 		return modulesKeys{}, err
 	}
-	keys := modulesKeys{own: keyOf(append(parts, patches)...)}
-	switch {
-	case lock == "":
-		// Without a lock file each installation may differ; the next session shall
-		// get the newest versions, as the site's owner does.
-	case b.installReads():
-		keys.shared = keyOf(keys.own, content)
-	default:
+	parts = append(parts, patches)
+	if b.installReads() {
+		parts = append(parts, content)
+	}
+	keys := modulesKeys{own: keyOf(parts...)}
+	// Without a lock file each installation may differ; the next session shall get the
+	// newest versions, as the site's owner does.
+	if lock != "" {
 		keys.shared = keys.own
 	}
 	return keys, nil
@@ -128,22 +137,24 @@ func (b *Builder) installReads() bool {
 	return false
 }
 
-// hashFile is the SHA-256 of a file, or "" if there is none.
-func hashFile(path string) (string, error) {
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
+// Inputs names everything in the workspace that an installation or a build is made
+// from: its content, and the files of environment variables in the site's folder, which
+// git commonly ignores.
+func (b *Builder) Inputs(content string) (string, error) {
+	env, err := b.hashFolder(".", ".env")
 	if err != nil {
-		return "", fmt.Errorf("hashing: %w", err)
+		return "", fail(bootapi.PhaseInstalling, err, "The .env files of this site cannot be read.")
 	}
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:]), nil
+	if env == "" {
+		return content, nil
+	}
+	return keyOf(content, env), nil
 }
 
-// hashFolder names the files right in a folder and what they hold; "" if there is none.
-func hashFolder(dir string) (string, error) {
-	entries, err := os.ReadDir(dir)
+// hashFolder names the regular files right in a folder of the site whose names begin
+// with a prefix, and what they hold; "" if there are none.
+func (b *Builder) hashFolder(dir, prefix string) (string, error) {
+	entries, err := os.ReadDir(filepath.Join(b.dir, dir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -152,15 +163,47 @@ func hashFolder(dir string) (string, error) {
 	}
 	var parts []string
 	for _, e := range entries {
-		if e.Type().IsRegular() {
-			sum, err := hashFile(filepath.Join(dir, e.Name()))
-			if err != nil {
-				return "", err
-			}
+		if !strings.HasPrefix(e.Name(), prefix) {
+			continue
+		}
+		sum, err := b.hashFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return "", err
+		}
+		if sum != "" {
 			parts = append(parts, e.Name(), sum)
 		}
 	}
+	if len(parts) == 0 {
+		return "", nil
+	}
 	return keyOf(parts...), nil
+}
+
+// hashFile is the SHA-256 of a file of the site, or "" if there is none. A link counts
+// as the file that it leads to.
+func (b *Builder) hashFile(name string) (string, error) {
+	// Opening a pipe would wait for its other end.
+	f, err := os.OpenFile(filepath.Join(b.dir, name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("hashing: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", fmt.Errorf("hashing: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return "", nil
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("hashing: %w", err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // version is a tool's version, or "" where there is no such tool: not every site needs

@@ -67,7 +67,7 @@ func New(cfg Config) *Builder {
 		cfg:     cfg,
 		dir:     filepath.Join(cfg.Workspace, filepath.FromSlash(cfg.Site.Directory)),
 		output:  filepath.FromSlash(cfg.Site.Output),
-		env:     clientEnv(cfg.Environ, filepath.Join(cfg.Private, "home"), filepath.Join(client, "npm"), cfg.Site.Env),
+		env:     clientEnv(cfg.Environ, filepath.Join(cfg.Private, "home"), filepath.Join(cfg.Private, "npm"), cfg.Site.Env),
 		modules: buildcache.New(filepath.Join(client, "node_modules"), buildcache.Limits{Entries: modulesEntries, Bytes: modulesBytes}),
 		dist:    buildcache.New(filepath.Join(client, "dist"), buildcache.Limits{Entries: distEntries, Bytes: distBytes}),
 		own:     buildcache.New(filepath.Join(cfg.Private, "builds"), buildcache.Limits{Entries: ownEntries, Bytes: distBytes}),
@@ -106,7 +106,7 @@ func fail(phase bootapi.Phase, err error, format string, args ...any) error {
 		f.Detail = err.Error()
 	}
 	if isDiskFull(err) {
-		f.Cause = diskFull
+		f.Cause, f.Retryable = diskFull, true
 	}
 	return f
 }
