@@ -1,10 +1,13 @@
 package containerboot
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/webordinary/router/containerboot/activity"
 	"github.com/webordinary/router/containerboot/bootapi"
@@ -12,10 +15,9 @@ import (
 )
 
 const (
-	heartbeat    = 15 * time.Second
-	streamWrite  = 10 * time.Second // how long one write to an event stream may take
-	apiFolder    = "/api/"
-	saveByDemand = "Save work"
+	heartbeat   = 15 * time.Second
+	streamWrite = 10 * time.Second // how long one write to an event stream may take
+	apiFolder   = "/api/"
 )
 
 // ServeHTTP answers what comes for the session, below its prefix or without it.
@@ -34,13 +36,27 @@ func (x *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.serveEvents(w, r)
 		return
 	}
+	write := activity.IsWrite(r)
+	if write {
+		// Counted before the looks below: whoever holds writes looks the other way round.
+		x.writes.Add(1)
+		defer x.writes.Add(-1)
+	}
+	socket := activity.IsUpgrade(r)
 	if x.board.Phase() == bootapi.PhaseStopping {
 		unavailable(w, "the session is being put to sleep")
 		return
 	}
-	if x.isQuiesced() && (activity.IsWrite(r) || activity.IsUpgrade(r)) {
+	if x.isQuiesced() && (write || socket) {
 		unavailable(w, "the session is being put to sleep")
 		return
+	}
+	if socket {
+		// What comes by it after the last save would be lost.
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(x.life, cancel)()
+		r = r.WithContext(ctx)
 	}
 	switch path {
 	case bootapi.PathSave:
@@ -121,8 +137,9 @@ func (x *session) serveSave(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.account.Touch(activity.KindWrite)
-	result, err := x.save(r.Context(), saveByDemand)
+	result, err := x.save(x.life, saveByDemand, demandGrace)
 	if err != nil {
+		x.log.Error("saving on demand failed", zap.Error(err))
 		refuse(w, http.StatusInternalServerError, causeOf(err))
 		return
 	}

@@ -82,7 +82,7 @@ console.log("token " + process.env.TOLD);
 	}](t, body)
 	assert.Equal(t, "https://amelia.example", seen.Env["SITE_URL"])
 	assert.Equal(t, filepath.Join(w.dir, "sessions/s1/home"), seen.Env["HOME"])
-	assert.Equal(t, filepath.Join(w.dir, "cache/amelia/npm"), seen.Env["npm_config_cache"])
+	assert.Equal(t, filepath.Join(w.dir, "sessions/s1/npm"), seen.Env["npm_config_cache"])
 	for name := range seen.Env {
 		assert.False(t, strings.HasPrefix(name, "AWS_") || strings.HasPrefix(name, "WEBORDINARY_") || name == "SESSION_ID", name)
 	}
@@ -139,7 +139,7 @@ func TestFailures(t *testing.T) {
 		},
 		"an install that fails": {
 			site: plainSite, claim: func(c *bootapi.Claim) { c.Site.Install = "echo 'Error: no flour'; exit 3" },
-			phase: bootapi.PhaseInstalling, cause: "Installing: Error: no flour", detail: "exit status 3", exit: 12,
+			phase: bootapi.PhaseInstalling, cause: "Installing the packages failed: Error: no flour", detail: "exit status 3", exit: 12,
 		},
 		"a build that fails": {
 			site:  build("console.log('so far so good')\nthrow new Error('the oven is cold')"),

@@ -33,6 +33,9 @@ func (s *server) serveClaim(w http.ResponseWriter, r *http.Request) {
 	}
 	s.hear()
 	switch err := s.take(claim); {
+	case errors.Is(err, errEnding):
+		unavailable(w, err.Error())
+		return
 	case errors.Is(err, errConflict):
 		refuse(w, http.StatusConflict, err.Error())
 		return
@@ -43,14 +46,21 @@ func (s *server) serveClaim(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, s.board.Status())
 }
 
-// errConflict: the container is another claim's.
-var errConflict = errors.New("this container is another claim's")
+var (
+	// errConflict: the container is another claim's.
+	errConflict = errors.New("this container is another claim's")
+	// errEnding: the container ends.
+	errEnding = errors.New("this container is about to end")
+)
 
 // take starts the session of a claim, unless it was started already. errConflict if
-// another claim holds the container.
+// another claim holds the container, errEnding after endClaims.
 func (s *server) take(claim bootapi.Claim) error {
 	s.claiming.Lock()
 	defer s.claiming.Unlock()
+	if s.ending {
+		return errEnding
+	}
 	if s.claim != nil {
 		if !reflect.DeepEqual(*s.claim, claim) {
 			return errConflict
@@ -67,6 +77,14 @@ func (s *server) take(claim bootapi.Claim) error {
 	s.claim = &claim
 	s.session.Store(session)
 	return nil
+}
+
+// endClaims refuses claims from now on and returns the session; nil if there is none.
+func (s *server) endClaims() *session {
+	s.claiming.Lock()
+	defer s.claiming.Unlock()
+	s.ending = true
+	return s.session.Load()
 }
 
 // checkClaim reports every fault of a claim.

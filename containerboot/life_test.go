@@ -116,13 +116,12 @@ func TestAnOpenStreamIsAnEdge(t *testing.T) {
 }
 
 // TestEndDuringBuild stops a container in the middle of a build. Its processes go, and
-// what the build had half done is not saved as an editor's work.
+// a lock file that it rewrote is not saved as an editor's work.
 func TestEndDuringBuild(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, with(plainSite, map[string]string{
-		"generated.txt": "as committed",
 		"build.mjs": `import fs from "node:fs";
-fs.writeFileSync("generated.txt", "half");
+fs.appendFileSync("package-lock.json", "\n");
 fs.writeFileSync("../pid", String(process.pid));
 setInterval(() => {}, 1000);
 `,

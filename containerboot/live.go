@@ -2,7 +2,6 @@ package containerboot
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -16,13 +15,6 @@ import (
 )
 
 const (
-	// The end must fit into the 30 s that a container runtime grants by default:
-	// stopGrace for what is being built (which gets SIGTERM, and SIGKILL after 5 s),
-	// saveGrace for saving, closeGrace for answers under way.
-	stopGrace  = 7 * time.Second
-	saveGrace  = 20 * time.Second
-	closeGrace = time.Second
-
 	// claimDeadline is how long a container waits to be claimed: as long as an edge
 	// may take to boot one.
 	claimDeadline = 10 * time.Minute
@@ -34,8 +26,6 @@ const (
 	maxHeader     = 64 << 10
 )
 
-const saveByStop = "Save work before the session ends"
-
 // live serves until ctx ends, or until nobody has been heard of for too long, and
 // returns the exit status.
 func live(ctx context.Context, s *settings, listener net.Listener, log *zap.Logger) int {
@@ -45,11 +35,10 @@ func live(ctx context.Context, s *settings, listener net.Listener, log *zap.Logg
 	account := activity.New(time.Now)
 	board := progress.New(time.Now, account.Idle)
 	var running sync.WaitGroup
-	srv := &server{tokenHash: s.tokenHash, sessionID: s.sessionID, board: board}
-	srv.hear()
+	srv := &server{tokenHash: s.tokenHash, sessionID: s.sessionID, board: board, born: time.Now()}
 	srv.start = func(claim bootapi.Claim) (*session, error) {
 		log := log.With(zap.String("session", claim.SessionID), zap.String("client", claim.ClientID), zap.Int64("epoch", claim.Epoch))
-		x, err := newSession(s, claim, board, account, log)
+		x, err := newSession(ctx, s, claim, board, account, log)
 		if err != nil {
 			return nil, err
 		}
@@ -113,74 +102,5 @@ func (s *server) watch(ctx context.Context, atMost time.Duration, end context.Ca
 				return
 			}
 		}
-	}
-}
-
-// stop saves the work and ends what runs, for the reason given. The life's context
-// has ended, and what was being built is stopping already; ctx is without that end.
-func (s *server) stop(ctx context.Context, why error, web *http.Server, running *sync.WaitGroup, log *zap.Logger, code int) int {
-	log.Info("stopping", zap.String("reason", why.Error()))
-	if errors.Is(why, errUnclaimed) {
-		code = exitUnclaimed
-	}
-	x := s.session.Load()
-	failure := s.board.Status().Failure
-	booted := s.board.Phase() != bootapi.PhaseFailed
-	s.board.Enter(bootapi.PhaseStopping, "saving")
-	if x != nil {
-		if !waitFor(running, stopGrace) {
-			x.log.Error("what was being built did not stop in time")
-		}
-		saving, cancel := context.WithTimeout(ctx, saveGrace)
-		_, err := x.save(saving, saveByStop)
-		cancel()
-		if err != nil {
-			x.log.Error("saving at the end failed", zap.Error(err))
-			code = exitUnsaved
-		} else if code == exitOK && !booted && failure != nil {
-			code = exitAfter(failure.Phase)
-		}
-		x.close()
-	}
-	s.board.Enter(bootapi.PhaseStopping, "")
-	s.board.Close()
-
-	ctx, cancel := context.WithTimeout(ctx, closeGrace)
-	defer cancel()
-	if web.Shutdown(ctx) != nil {
-		_ = web.Close() // what is still open is cut off
-	}
-	log.Info("stopped", zap.Int("status", code))
-	return code
-}
-
-// exitAfter is the status of a container whose boot had failed.
-func exitAfter(phase bootapi.Phase) int {
-	switch phase {
-	case bootapi.PhaseInstalling:
-		return exitInstalling
-	case bootapi.PhaseBuilding:
-		return exitBuilding
-	case bootapi.PhaseReady:
-		return exitNotAnswered
-	default:
-		return exitCloning
-	}
-}
-
-// waitFor waits for a group, but not longer than a time.
-func waitFor(g *sync.WaitGroup, atMost time.Duration) bool {
-	done := make(chan struct{})
-	go func() {
-		g.Wait()
-		close(done)
-	}()
-	timer := time.NewTimer(atMost)
-	defer timer.Stop()
-	select {
-	case <-done:
-		return true
-	case <-timer.C:
-		return false
 	}
 }

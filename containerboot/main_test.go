@@ -80,7 +80,16 @@ func newWorld(t *testing.T, site map[string]string) *world {
 	for _, name := range []string{"node", "npm", "git"} {
 		program, err := exec.LookPath(name)
 		require.NoError(t, err)
-		script := fmt.Sprintf("#!/bin/sh\necho %s \"$@\" >>%s\nexec %s \"$@\"\n", name, w.calls, program)
+		script := fmt.Sprintf(`#!/bin/sh
+echo %s "$@" >>%s
+for arg in "$@"; do
+	if [ -e "%s/hang-$arg" ]; then
+		: >"%[3]s/hung-$arg"
+		exec sleep 600
+	fi
+done
+exec %s "$@"
+`, name, w.calls, w.dir, program)
 		require.NoError(t, os.WriteFile(filepath.Join(w.path, name), []byte(script), 0o755))
 	}
 	return w
@@ -122,6 +131,21 @@ func (w *world) called() string {
 	}
 	require.NoError(w.t, os.WriteFile(w.calls, nil, 0o644))
 	return string(data)
+}
+
+// hang makes every program that gets the argument from now on hang.
+func (w *world) hang(arg string) {
+	w.t.Helper()
+	write(w.t, w.dir+"/hang-"+arg, "")
+}
+
+// hung waits until one hangs.
+func (w *world) hung(arg string) {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool {
+		_, err := os.Stat(w.dir + "/hung-" + arg)
+		return err == nil
+	}, time.Minute, 5*time.Millisecond)
 }
 
 func (w *world) workspace(id string) string { return filepath.Join(w.dir, "sessions", id, "workspace") }

@@ -2,7 +2,6 @@ package containerboot
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/webordinary/router/containerboot/activity"
 	"github.com/webordinary/router/containerboot/bootapi"
-	"github.com/webordinary/router/containerboot/worktree"
 )
 
 const (
@@ -24,8 +22,6 @@ const (
 	// quiescePoll is how often they are looked at.
 	quiescePoll = 20 * time.Millisecond
 )
-
-const saveBySleep = "Save work before sleep"
 
 func (x *session) serveQuiesce(w http.ResponseWriter, r *http.Request) {
 	var req bootapi.QuiesceRequest
@@ -41,84 +37,101 @@ func (x *session) serveQuiesce(w http.ResponseWriter, r *http.Request) {
 
 // quiesce prepares for the stop, unless the session was in use within the last
 // `atLeast`, or is building. Zero asks for the stop whatever goes on: what is being
-// built is interrupted.
+// built is interrupted. What nobody waits for, such as the fetch after a boot, always
+// is. Writes are taken again when ctx, whoever asked, ends before it agreed.
 func (x *session) quiesce(ctx context.Context, atLeast time.Duration) bootapi.QuiesceReply {
-	idle, kind := x.account.Idle()
-	reply := bootapi.QuiesceReply{IdleMillis: idle.Milliseconds()}
-	if x.board.Phase() == bootapi.PhaseStopping {
-		reply.Reason = "stopping already"
+	reply, ok := x.mayQuiesce(atLeast)
+	if !ok {
 		return reply
 	}
-	if atLeast > 0 {
-		if what := x.job.busy(); what != "" {
-			reply.Busy, reply.Reason = true, "busy: "+what
-			return reply
-		}
-		if idle < atLeast {
-			reply.Busy = idle == 0 && (kind == activity.KindTransfer || kind == activity.KindWrite)
-			reply.Reason = fmt.Sprintf("active: %s %ds ago", kind, int(idle.Seconds()))
-			return reply
-		}
+	until := x.holdWrites()
+	leave := context.AfterFunc(ctx, func() { x.takeWrites(until) })
+	reply, ok = x.settle(ctx, atLeast, reply)
+	if !leave() && ok {
+		reply.Agreed, reply.Reason, ok = false, "whoever asked is gone", false
 	}
+	if !ok {
+		x.takeWrites(until)
+	}
+	return reply
+}
 
-	x.setQuiesced(true)
-	if atLeast == 0 {
-		if err := x.job.interrupt(ctx, errAsleep); err != nil {
-			return x.unquiesce(reply, err.Error())
-		}
+// mayQuiesce says whether the session is as idle as asked, or why not.
+func (x *session) mayQuiesce(atLeast time.Duration) (bootapi.QuiesceReply, bool) {
+	idle, kind := x.account.Idle()
+	reply := bootapi.QuiesceReply{IdleMillis: idle.Milliseconds()}
+	what := x.job.busy()
+	switch {
+	case x.board.Phase() == bootapi.PhaseStopping:
+		reply.Reason = "stopping already"
+	case atLeast == 0:
+		return reply, true
+	case what != "":
+		reply.Busy, reply.Reason = true, "busy: "+what
+	case idle < atLeast:
+		reply.Busy = idle == 0 && (kind == activity.KindTransfer || kind == activity.KindWrite)
+		reply.Reason = fmt.Sprintf("active: %s %ds ago", kind, int(idle.Seconds()))
+	default:
+		return reply, true
+	}
+	return reply, false
+}
+
+// settle brings what goes on to its end, and saves.
+func (x *session) settle(ctx context.Context, atLeast time.Duration, reply bootapi.QuiesceReply) (bootapi.QuiesceReply, bool) {
+	stopping, cancel := context.WithTimeout(ctx, endGrace)
+	busy, err := x.job.interrupt(stopping, errAsleep, atLeast == 0)
+	cancel()
+	switch {
+	case err != nil:
+		reply.Reason = err.Error()
+		return reply, false
+	case busy != "":
+		reply.Busy, reply.Reason = true, "busy: "+busy
+		return reply, false
 	}
 	x.waitForWrites(ctx)
-	result, err := x.save(ctx, saveBySleep)
+	result, err := x.save(x.life, saveBySleep, saveGrace)
 	if err != nil {
 		x.log.Error("saving before sleep failed", zap.Error(err))
-		return x.unquiesce(reply, "save failed: "+causeOf(err))
+		reply.Reason = "save failed: " + causeOf(err)
+		return reply, false
 	}
 	// Somebody may have come while the work was being saved.
-	idle, kind = x.account.Idle()
-	reply.IdleMillis = idle.Milliseconds()
-	if idle < atLeast {
-		return x.unquiesce(reply, fmt.Sprintf("active: %s %ds ago", kind, int(idle.Seconds())))
+	reply, ok := x.mayQuiesce(atLeast)
+	if ok {
+		reply.Agreed, reply.Save = true, &result
 	}
-	reply.Agreed, reply.Save = true, &result
-	return reply
+	return reply, ok
 }
 
-func (x *session) unquiesce(reply bootapi.QuiesceReply, why string) bootapi.QuiesceReply {
-	x.setQuiesced(false)
-	reply.Reason = why
-	return reply
+// holdWrites refuses writes from now on, for a time, and returns its end for takeWrites.
+func (x *session) holdWrites() int64 {
+	until := int64(time.Since(x.born) + quiesceFor)
+	x.quiesced.Store(until)
+	return until
 }
 
-func (x *session) setQuiesced(on bool) {
-	x.quiescedUntil.Store(time.Now().Add(quiesceFor).UnixNano())
-	x.quiesced.Store(on)
-}
+// takeWrites takes writes again, unless they were held once more since.
+func (x *session) takeWrites(until int64) { x.quiesced.CompareAndSwap(until, 0) }
 
-func (x *session) isQuiesced() bool {
-	return x.quiesced.Load() && time.Now().UnixNano() < x.quiescedUntil.Load()
-}
+func (x *session) isQuiesced() bool { return int64(time.Since(x.born)) < x.quiesced.Load() }
 
-// waitForWrites lets writes that are under way end, so that they are saved too.
-func (x *session) waitForWrites(ctx context.Context) {
+// waitForWrites lets writes that are under way end, so that they are saved too, and
+// reports whether they did. No more must be taken by then.
+func (x *session) waitForWrites(ctx context.Context) bool {
 	deadline := time.NewTimer(quiesceWrites)
 	defer deadline.Stop()
 	tick := time.NewTicker(quiescePoll)
 	defer tick.Stop()
-	for x.account.Writes() > 0 {
+	for x.writes.Load() > 0 {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			return
+			return false
 		case <-ctx.Done():
-			return
+			return false
 		}
 	}
-}
-
-// causeOf is the sentence of an error that is meant for an editor, or all of it.
-func causeOf(err error) string {
-	if e := (*worktree.Error)(nil); errors.As(err, &e) {
-		return e.Cause
-	}
-	return err.Error()
+	return true
 }

@@ -107,6 +107,7 @@ func TestRemoteIsFollowedAfterAWake(t *testing.T) {
 		return body == "<h1>pushed meanwhile</h1>"
 	})
 	assert.FileExists(t, w.workspace("s1")+"/mine.txt")
+	assert.Equal(t, w.git(w.work, "rev-parse", "HEAD"), c.status().Commit)
 }
 
 // fetch is get for other goroutines than the test's own.

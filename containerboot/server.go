@@ -30,9 +30,11 @@ type server struct {
 
 	claiming sync.Mutex
 	claim    *bootapi.Claim // under claiming
+	ending   bool           // under claiming
 	session  atomic.Pointer[session]
 
-	heard    atomic.Int64 // when an edge was last heard of, in Unix nanoseconds
+	born     time.Time
+	heard    atomic.Int64 // when an edge was last heard of, in nanoseconds since born
 	inFlight atomic.Int64
 }
 
@@ -99,14 +101,15 @@ func (s *server) admits(r *http.Request, private bool) bool {
 	return bootapi.TokenMatches(token, s.tokenHash)
 }
 
-func (s *server) hear() { s.heard.Store(time.Now().UnixNano()) }
+// hear notes that an edge was heard of. Clocks that are set do not matter to it.
+func (s *server) hear() { s.heard.Store(int64(time.Since(s.born))) }
 
 // silence is how long no edge has been heard of. A request being served is an edge's.
 func (s *server) silence() time.Duration {
 	if s.inFlight.Load() > 0 {
 		return 0
 	}
-	return time.Since(time.Unix(0, s.heard.Load()))
+	return time.Since(s.born) - time.Duration(s.heard.Load())
 }
 
 // serveProof shows that this container was started with the token's hash. It asks

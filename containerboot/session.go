@@ -2,7 +2,6 @@ package containerboot
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -23,6 +22,8 @@ import (
 
 // session is what a claim makes of the container.
 type session struct {
+	life     context.Context // ends when the container is told to
+	born     time.Time
 	claim    bootapi.Claim
 	prefix   string // decoded
 	board    *progress.Board
@@ -37,11 +38,12 @@ type session struct {
 	job      job
 	rebuilds chan struct{} // capacity 1: requests for a rebuild are one
 
-	prepared      atomic.Bool  // there is a working tree to save
-	quiesced      atomic.Bool  // no writes are taken
-	quiescedUntil atomic.Int64 // Unix nanoseconds
-	// turn holds one token: whoever has it may change the workspace, or save it. A
-	// save never sees a half-done installation.
+	prepared atomic.Bool  // there is a working tree to save
+	writes   atomic.Int64 // requests under way that are other than plain reads
+	// quiesced is until when no writes are taken, since born; 0 if they are.
+	quiesced atomic.Int64
+	// turn holds one token: whoever has it may build in the workspace, or save it. A
+	// save never sees an output folder that is moved.
 	turn chan struct{}
 
 	servingMu sync.Mutex
@@ -49,12 +51,14 @@ type session struct {
 }
 
 // newSession prepares a session; nothing runs yet.
-func newSession(s *settings, claim bootapi.Claim, board *progress.Board, account *activity.Account, log *zap.Logger) (*session, error) {
+func newSession(life context.Context, s *settings, claim bootapi.Claim, board *progress.Board, account *activity.Account, log *zap.Logger) (*session, error) {
 	prefix, err := url.PathUnescape(claim.Prefix)
 	if err != nil {
 		return nil, fmt.Errorf("decoding prefix: %w", err)
 	}
 	x := &session{
+		life:     life,
+		born:     time.Now(),
 		claim:    claim,
 		prefix:   prefix,
 		board:    board,
@@ -96,105 +100,6 @@ func newSession(s *settings, claim bootapi.Claim, board *progress.Board, account
 	}
 	return x, nil
 }
-
-// job is the one thing that works on the tree and the build at a time.
-type job struct {
-	mu     sync.Mutex
-	cancel context.CancelCauseFunc // nil when nothing runs
-	done   chan struct{}
-	what   string // why the container is busy with it; "" if nobody need wait for it
-}
-
-// run does something that can be interrupted. If it was, the error is the interrupt's
-// cause, whatever it made of it.
-func (j *job) run(ctx context.Context, f func(context.Context) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	j.mu.Lock()
-	j.cancel, j.done = cancel, make(chan struct{})
-	j.mu.Unlock()
-	defer func() {
-		j.mu.Lock()
-		close(j.done)
-		j.cancel, j.done, j.what = nil, nil, ""
-		j.mu.Unlock()
-	}()
-	err := f(ctx)
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		return cause
-	}
-	return err
-}
-
-// busy says with what, from now on.
-func (j *job) busyWith(what string) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.what = what
-}
-
-// busy returns what the container is busy with, or "".
-func (j *job) busy() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.what
-}
-
-// interrupt stops what runs, if anything, and waits until it has ended.
-func (j *job) interrupt(ctx context.Context, cause error) error {
-	j.mu.Lock()
-	cancel, done := j.cancel, j.done
-	j.mu.Unlock()
-	if cancel == nil {
-		return nil
-	}
-	cancel(cause)
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for a build to stop: %w", ctx.Err())
-	}
-}
-
-// save saves the work and publishes the outcome. There is nothing to save before a
-// working tree was prepared.
-func (x *session) save(ctx context.Context, message string) (bootapi.SaveResult, error) {
-	if !x.prepared.Load() {
-		return bootapi.SaveResult{Where: "nothing"}, nil
-	}
-	if err := x.takeTurn(ctx); err != nil {
-		return bootapi.SaveResult{}, err
-	}
-	defer x.endTurn()
-	start := time.Now()
-	result, err := x.tree.Save(ctx, message)
-	if err != nil {
-		return result, fmt.Errorf("saving the work: %w", err)
-	}
-	x.board.Saved(result)
-	if result.Commit != "" {
-		x.board.Content(result.Commit, x.claim.EditBranch)
-	}
-	x.log.Info("work saved", zap.String("where", result.Where), zap.String("commit", result.Commit),
-		zap.String("remote_error", result.Error), zap.Duration("took", time.Since(start)))
-	return result, nil
-}
-
-// takeTurn waits until nobody else changes the workspace. endTurn must follow.
-func (x *session) takeTurn(ctx context.Context) error {
-	select {
-	case x.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for a build to end: %w", context.Cause(ctx))
-	}
-}
-
-func (x *session) endTurn() { <-x.turn }
-
-// errAsleep is why a boot or a rebuild is interrupted by a sleep.
-var errAsleep = errors.New("put to sleep")
 
 // close lets the served build go.
 func (x *session) close() {

@@ -27,6 +27,10 @@ const (
 	// stalledAfter is how long a transfer may move no byte and still count, so that a
 	// reader who is gone without a word does not keep the container awake for ever.
 	stalledAfter = 5 * time.Minute
+	// workedAfter is how long a write may move no byte and still count, and how long
+	// one counts that is answered by an event stream, which moves for as long as the
+	// tab is open: as long as the agent's API may work on one request.
+	workedAfter = 15 * time.Minute
 )
 
 // Account says when the last activity was. Make one with New; its methods are safe
@@ -44,7 +48,9 @@ type Account struct {
 type flight struct {
 	kind  string
 	since time.Time
-	moved time.Time // when the last byte went either way
+	moved time.Time // when the last byte went either way; of a stream, when it began
+	// stream: the answer is an event stream.
+	stream bool
 }
 
 // New returns an account without activity; it counts idleness from now on.
@@ -73,19 +79,6 @@ func (a *Account) Idle() (time.Duration, string) {
 	return max(0, now.Sub(a.last)), a.kind
 }
 
-// Writes returns how many requests other than plain reads are being served.
-func (a *Account) Writes() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	n := 0
-	for f := range a.flights {
-		if f.kind == KindWrite {
-			n++
-		}
-	}
-	return n
-}
-
 // begin notes that a request is being served; end must follow.
 func (a *Account) begin(kind string) *flight {
 	a.mu.Lock()
@@ -103,7 +96,16 @@ func (a *Account) begin(kind string) *flight {
 func (a *Account) move(f *flight) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	f.moved = a.now()
+	if !f.stream {
+		f.moved = a.now()
+	}
+}
+
+// streams notes that the answer to a request is an event stream.
+func (a *Account) streams(f *flight) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f.moved, f.stream = a.now(), true
 }
 
 // end notes that a request was served. What counted until now was the last activity.
@@ -112,21 +114,28 @@ func (a *Account) end(f *flight) {
 	defer a.mu.Unlock()
 	delete(a.flights, f)
 	now := a.now()
+	at := now
 	if !f.counts(now) {
-		// A transfer that stalled counted up to then.
-		if now.Sub(f.moved) >= stalledAfter && f.moved.After(a.last) {
-			a.last, a.kind = f.moved, f.kind
+		if now.Sub(f.moved) < f.patience() {
+			return // an asset
 		}
-		return
+		at = f.moved // it stalled, and counted up to then
 	}
-	a.last, a.kind = now, f.kind
+	if at.After(a.last) || f.counts(now) {
+		a.last, a.kind = at, f.kind
+	}
 }
 
-// counts reports whether a flight is activity at this moment. A write is for as long
-// as it takes: an agent may work for minutes on one request without a byte.
+// counts reports whether a flight is activity at this moment.
 func (f *flight) counts(now time.Time) bool {
+	return (f.kind == KindWrite || now.Sub(f.since) >= transferAfter) && now.Sub(f.moved) < f.patience()
+}
+
+// patience is how long a flight may move no byte and still count. A write's is longer:
+// an agent may work for minutes on one request without a byte.
+func (f *flight) patience() time.Duration {
 	if f.kind == KindWrite {
-		return true
+		return workedAfter
 	}
-	return now.Sub(f.since) >= transferAfter && now.Sub(f.moved) < stalledAfter
+	return stalledAfter
 }

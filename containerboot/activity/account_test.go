@@ -87,12 +87,50 @@ func TestAccount(t *testing.T) {
 			},
 			idle: stalledAfter + time.Minute, kind: KindTransfer,
 		},
-		"a write counts however long it is silent": {
+		"a write counts while an agent works on it": {
 			do: func(c *clock, a *Account) {
 				a.begin(KindWrite)
-				c.pass(time.Hour)
+				c.pass(workedAfter - time.Second)
 			},
 			idle: 0, kind: KindWrite,
+		},
+		"a write that moves counts on": {
+			do: func(c *clock, a *Account) {
+				f := a.begin(KindWrite)
+				c.pass(workedAfter - time.Second)
+				a.move(f)
+				c.pass(workedAfter - time.Second)
+			},
+			idle: 0, kind: KindWrite,
+		},
+		"a stalled write does not count for ever": {
+			do: func(c *clock, a *Account) {
+				a.begin(KindWrite)
+				c.pass(workedAfter)
+			},
+			idle: workedAfter, kind: KindWrite,
+		},
+		"a stalled write that ends counted until it stalled": {
+			do: func(c *clock, a *Account) {
+				f := a.begin(KindWrite)
+				c.pass(time.Minute)
+				a.move(f)
+				c.pass(workedAfter + time.Minute)
+				a.end(f)
+			},
+			idle: workedAfter + time.Minute, kind: KindWrite,
+		},
+		"a write answered by a stream counts from its beginning": {
+			do: func(c *clock, a *Account) {
+				f := a.begin(KindWrite)
+				c.pass(time.Minute)
+				a.streams(f)
+				for range 20 {
+					c.pass(time.Minute)
+					a.move(f)
+				}
+			},
+			idle: 21 * time.Minute, kind: KindWrite,
 		},
 		"a short write counts": {
 			do: func(c *clock, a *Account) {
@@ -121,15 +159,4 @@ func TestAccount(t *testing.T) {
 			assert.Equal(t, tc.kind, kind)
 		})
 	}
-}
-
-func TestWritesUnderWay(t *testing.T) {
-	t.Parallel()
-	a := New(newClock().now)
-	f, g := a.begin(KindWrite), a.begin(KindWrite)
-	a.begin(KindTransfer)
-	assert.Equal(t, 2, a.Writes())
-	a.end(f)
-	a.end(g)
-	assert.Zero(t, a.Writes())
 }

@@ -104,7 +104,10 @@ func (w *countingWriter) body() {
 	if !w.begun {
 		w.begun = true
 		w.stream = strings.HasPrefix(w.Header().Get("Content-Type"), "text/event-stream")
-		if w.flight == nil && !w.stream {
+		switch {
+		case w.stream && w.flight != nil:
+			w.account.streams(w.flight)
+		case !w.stream && w.flight == nil:
 			w.flight = w.account.begin(KindTransfer)
 		}
 	}

@@ -67,24 +67,37 @@ func TestWhatCounts(t *testing.T) {
 
 func TestTransfersAndStreams(t *testing.T) {
 	t.Parallel()
-	serve := func(contentType string, begin bool) string {
+	serveAs := func(method, contentType string, begin bool, lasts time.Duration) string {
 		c := newClock()
 		a := New(c.now)
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r := httptest.NewRequest(method, "/", nil)
 		var during string
 		a.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", contentType)
 			if begin {
 				_, _ = io.WriteString(w, "first")
 			}
-			c.pass(time.Minute)
-			_, during = a.Idle()
+			for range lasts / time.Minute {
+				c.pass(time.Minute)
+				if begin {
+					_, _ = io.WriteString(w, "more")
+				}
+			}
+			if idle, kind := a.Idle(); idle == 0 {
+				during = kind
+			}
 		})).ServeHTTP(httptest.NewRecorder(), r)
 		return during
+	}
+	serve := func(contentType string, begin bool) string {
+		return serveAs(http.MethodGet, contentType, begin, time.Minute)
 	}
 	assert.Equal(t, KindTransfer, serve("video/mp4", true), "a long download counts")
 	assert.Empty(t, serve("text/event-stream; charset=utf-8", true), "an open stream does not")
 	assert.Empty(t, serve("application/json", false), "nor a poll that waits for its answer")
+	assert.Equal(t, KindWrite, serveAs(http.MethodPost, "text/event-stream", true, 10*time.Minute), "an agent's answer does")
+	assert.Empty(t, serveAs(http.MethodPost, "text/event-stream", true, time.Hour), "but not if it never ends")
+	assert.Equal(t, KindWrite, serveAs(http.MethodPost, "application/json", true, time.Hour), "another answer does while it moves")
 }
 
 // TestLargeFile shows that an answer goes through whole, also by way of sendfile.

@@ -1,0 +1,145 @@
+package containerboot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/webordinary/router/containerboot/buildcache"
+)
+
+// tidyTimeout bounds what must be done after a build even when it was interrupted.
+const tidyTimeout = 5 * time.Second
+
+// buildKind says what a build is for.
+type buildKind int
+
+const (
+	firstBuild    buildKind = iota // of a boot
+	rebuiltIfNew                   // the content changed
+	rebuiltAnyway                  // somebody asked, though the content is the same
+)
+
+// produce gets a build of what is checked out, from the cache or by building, and
+// serves it.
+func (x *session) produce(ctx context.Context, kind buildKind) error {
+	content, err := x.content(ctx)
+	if err != nil {
+		return err
+	}
+	if kind != rebuiltAnyway {
+		entry, err := x.builder.Cached(ctx, content)
+		if err == nil {
+			x.board.Reuse("install", "build")
+			return x.serve(entry)
+		}
+		if !errors.Is(err, buildcache.ErrMiss) {
+			x.log.Warn("looking into the cache failed", zap.Error(err))
+		}
+	}
+	entry, err := x.make(ctx, content, kind)
+	if err != nil {
+		return err
+	}
+	return x.serve(entry)
+}
+
+// content names everything in the workspace that a build is made from.
+func (x *session) content(ctx context.Context) (string, error) {
+	tree, err := x.tree.ContentKey(ctx)
+	if err != nil {
+		return "", err
+	}
+	return x.builder.Inputs(tree)
+}
+
+// make installs, builds and keeps what was built, all in one turn: no save sees the
+// output folder moved.
+func (x *session) make(ctx context.Context, content string, kind buildKind) (*buildcache.Entry, error) {
+	if err := x.takeTurn(ctx); err != nil {
+		return nil, err
+	}
+	defer x.endTurn()
+	content, err := x.clearOutput(ctx, content)
+	if err != nil {
+		return nil, err
+	}
+	err = x.builder.Install(ctx, content)
+	if err == nil {
+		err = x.builder.Build(ctx)
+	}
+	// A lock file that the first build rewrote is not to be saved as the editor's, also
+	// where the build failed. Whatever else changed may be somebody's work, for an
+	// editor or an agent may write meanwhile: it is saved.
+	if kind == firstBuild {
+		tidy, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyTimeout)
+		defer cancel()
+		if dirt := x.tree.IgnoreBuildDirt(tidy); dirt != nil {
+			x.log.Warn("overlooking what the build changed failed", zap.Error(dirt))
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	after, err := x.content(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if after != content {
+		content = "" // nobody knows which of the two was built
+	}
+	return x.builder.Keep(ctx, content, kind == rebuiltAnyway)
+}
+
+// clearOutput takes the output of an earlier build away, so that it cannot pass for
+// that of one which leaves none. Where the repository has files in that folder it
+// stays: they are content. The content to build is returned.
+func (x *session) clearOutput(ctx context.Context, content string) (string, error) {
+	moved, err := x.builder.MoveOutput()
+	if err != nil || !moved {
+		return content, err
+	}
+	without, err := x.content(ctx)
+	if err == nil && without == content {
+		return content, x.builder.DropOutput()
+	}
+	if err := errors.Join(err, x.builder.ReturnOutput()); err != nil {
+		return "", err
+	}
+	return x.content(ctx)
+}
+
+// serve switches the site to a build and lets the one before go.
+func (x *session) serve(entry *buildcache.Entry) error {
+	if err := x.site.Switch(entry.Dir()); err != nil {
+		entry.Release()
+		return fmt.Errorf("serving the build: %w", err)
+	}
+	x.servingMu.Lock()
+	old := x.serving
+	x.serving = entry
+	x.servingMu.Unlock()
+	if old != nil {
+		old.Release()
+	}
+	return nil
+}
+
+// keepModules puts node_modules into the cache for the next session. Nobody waits
+// for it, and without it the next session installs.
+func (x *session) keepModules(ctx context.Context) error {
+	content, err := x.content(ctx)
+	if err == nil {
+		err = x.builder.KeepModules(ctx, content)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		x.log.Warn("keeping node_modules failed", zap.Error(err))
+	}
+	return nil
+}
