@@ -94,7 +94,7 @@ func TestTransportTellsAContainersRefusalFromTheSites(t *testing.T) {
 	require.NoError(t, err, "a site may answer 421 too")
 	require.NoError(t, res.Body.Close())
 	refusal = "token"
-	_, err = through(t, tr, server, route, false, http.Header{})
+	_, err = through(t, tr, server, route, false, http.Header{}) //nolint:bodyclose // an error comes without one
 	require.ErrorIs(t, err, errMisdirected)
 }
 

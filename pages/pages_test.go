@@ -164,9 +164,15 @@ func TestPhases(t *testing.T) {
 		phase bootapi.Phase
 		want  string // the first letter of each state
 	}{
-		{"", "apppp"}, {bootapi.PhaseStarting, "apppp"}, {bootapi.PhaseClaimed, "apppp"}, {bootapi.PhaseStopping, "apppp"},
-		{bootapi.PhaseCloning, "dappp"}, {bootapi.PhaseInstalling, "ddapp"}, {bootapi.PhaseBuilding, "dddap"},
-		{bootapi.PhaseReady, "dddda"}, {"of another version", "ppppp"},
+		{"", "apppp"},
+		{bootapi.PhaseStarting, "apppp"},
+		{bootapi.PhaseClaimed, "apppp"},
+		{bootapi.PhaseStopping, "apppp"},
+		{bootapi.PhaseCloning, "dappp"},
+		{bootapi.PhaseInstalling, "ddapp"},
+		{bootapi.PhaseBuilding, "dddap"},
+		{bootapi.PhaseReady, "dddda"},
+		{"of another version", "ppppp"},
 	}
 	for _, test := range tests {
 		page := pages.Waiting(pages.WaitingData{Status: bootapi.Status{Phase: test.phase, Step: "a step"}})
