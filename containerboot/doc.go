@@ -1,7 +1,10 @@
-// Package containerboot is the process that runs in a session container: PID 1
-// there, a plain child process under the edge's process runner. It clones a
+// Package containerboot is the process that runs in a session container: the
+// first one there, a plain child process under the edge's process runner. It clones a
 // client's site, installs its dependencies, builds it, serves it, keeps the account
 // of who uses it, and saves the work when it is told to end.
+//
+// It does not reap the orphans of other processes: as PID 1 it needs a container
+// runtime's init in front of it (docker run --init, initProcessEnabled on ECS).
 //
 // It listens at once, before there is anything to serve, so that its progress can
 // be followed from the first moment.
@@ -56,6 +59,22 @@
 // some tools; build.env can set it. Neither the token nor the deploy key, nor any
 // AWS_ or WEBORDINARY_ variable of the process gets there.
 //
+// # What is built
+//
+// npm installs from its lock file. Where that is all that an installation depends on,
+// node_modules are kept until it changes; where the site has install scripts, packages
+// of its own or an install command, which may read anything, until any file changes.
+//
+// A build is shared with the client's other sessions by what it was made from: the
+// files that would be saved, the .env files in the site's folder, versions and settings.
+// If any of that changed while it was built, it is this session's alone.
+//
+// The output folder is emptied before a build, unless the repository has files in it,
+// and must hold an index.html afterwards, unless healthPath names another page. It is
+// moved out of the workspace for the moment in which it is copied. An editing agent that
+// builds for itself should do so into a folder of its own: two builds at a time into the
+// same one spoil each other.
+//
 // # Requests
 //
 //	POST /.boot/proof    shows that this container was started with the token's hash
@@ -74,8 +93,10 @@
 // # End
 //
 // On SIGTERM, SIGINT, at the end of the parent's pipe, and when no edge has been
-// heard of for as long as the claim says: take no more requests, stop what is being
-// built, save (20 s at most), end.
+// heard of for as long as the claim says: take no more requests, close sockets, let
+// requests under way end and stop what is being built (7 s at most), save (20 s at
+// most, a bundle in the cache included where the remote does not answer), end: all
+// within 30 s.
 //
 // # Exit status
 //
