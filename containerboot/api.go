@@ -55,7 +55,7 @@ func (x *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// What comes by it after the last save would be lost.
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
-		defer context.AfterFunc(x.life, cancel)()
+		defer context.AfterFunc(x.life, cancel)() //nolint:contextcheck // the container's end is a socket's too
 		r = r.WithContext(ctx)
 	}
 	switch path {
@@ -137,7 +137,7 @@ func (x *session) serveSave(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.account.Touch(activity.KindWrite)
-	result, err := x.save(x.life, saveByDemand, demandGrace)
+	result, err := x.save(x.life, saveByDemand, demandGrace) //nolint:contextcheck // it does not end with who asked
 	if err != nil {
 		x.log.Error("saving on demand failed", zap.Error(err))
 		refuse(w, http.StatusInternalServerError, causeOf(err))

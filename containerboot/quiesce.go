@@ -91,7 +91,7 @@ func (x *session) settle(ctx context.Context, atLeast time.Duration, reply boota
 		return reply, false
 	}
 	x.waitForWrites(ctx)
-	result, err := x.save(x.life, saveBySleep, saveGrace)
+	result, err := x.save(x.life, saveBySleep, saveGrace) //nolint:contextcheck // it does not end with who asked
 	if err != nil {
 		x.log.Error("saving before sleep failed", zap.Error(err))
 		reply.Reason = "save failed: " + causeOf(err)

@@ -41,7 +41,7 @@ fs.appendFileSync("dist/index.html", fs.readFileSync("text.txt", "utf8") + "</h1
 				default:
 				}
 				code, body, err := c.fetch("/session/s1/")
-				if !assert.NoError(t, err) { //nolint:testifylint // require must not be called here
+				if !assert.NoError(t, err) {
 					return
 				}
 				seen.Store(fmt.Sprint(code, " ", body), true)

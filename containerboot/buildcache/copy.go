@@ -27,7 +27,7 @@ func CopyTree(ctx context.Context, dst, src string, links bool) error {
 
 // copier is one run of CopyTree.
 type copier struct {
-	ctx   context.Context //nolint:containedctx // its life is one call's
+	ctx   context.Context // its life is one call's
 	top   *os.Root
 	links bool
 }

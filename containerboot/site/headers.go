@@ -160,7 +160,7 @@ func codings() [2]coding { return [2]coding{{"br", ".br"}, {"gzip", ".gz"}} }
 // accepts reports whether the values of Accept-Encoding name a content coding, or
 // any (*), and do not exclude it with q=0.
 func accepts(values []string, name string) bool {
-	any := false
+	others := false
 	for _, value := range values {
 		for item := range strings.SplitSeq(value, ",") {
 			token, params, _ := strings.Cut(item, ";")
@@ -169,11 +169,11 @@ func accepts(values []string, name string) bool {
 			case strings.EqualFold(token, name):
 				return wanted(params)
 			case token == "*":
-				any = wanted(params)
+				others = wanted(params)
 			}
 		}
 	}
-	return any
+	return others
 }
 
 // wanted reads the q parameter of an item.

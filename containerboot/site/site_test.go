@@ -139,11 +139,10 @@ func TestPaths(t *testing.T) {
 					assert.Equal(t, p+test.location, w.Header().Get("Location"))
 					assert.Equal(t, "no-store", w.Header().Get("Cache-Control"))
 				}
-				switch {
-				case test.status == 404:
+				if test.status == http.StatusNotFound {
 					assert.Equal(t, `<h1>lost</h1>`, w.Body.String())
 					assert.Empty(t, w.Header().Get("Etag"), "a 404 is no version of the page")
-				default:
+				} else {
 					assert.Equal(t, test.body, w.Body.String())
 				}
 				assert.Equal(t, "nosniff", w.Header().Get("X-Content-Type-Options"))

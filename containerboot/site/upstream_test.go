@@ -129,7 +129,7 @@ func TestUpstreamCarriesSockets(t *testing.T) {
 	defer conn.Close()
 	fmt.Fprint(conn, "GET /api/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	reader := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(reader, nil)
+	resp, err := http.ReadResponse(reader, nil) //nolint:bodyclose // the connection is the test's to close
 	require.NoError(t, err)
 	require.Equal(t, http.StatusSwitchingProtocols, resp.StatusCode)
 	for _, word := range []string{"one\n", "two\n"} {
