@@ -1,7 +1,6 @@
 package worktree
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -109,7 +108,7 @@ func (w *Worktree) moveBundleAside(why string) error {
 func (w *Worktree) takeBundle(ctx context.Context, head string) (string, error) {
 	heads, err := w.bundleHeads(ctx, w.own(), w.bundlePath())
 	if err != nil {
-		return "", nil // none, or one that the next save moves aside
+		return "", nil //nolint:nilerr // none, or one that the next save moves aside
 	}
 	if _, err := w.git(ctx, w.own(), stdio{}, "cat-file", "-e", heads[w.editRef()]); err == nil {
 		return "", nil
@@ -244,7 +243,7 @@ func readShallow(gitDir string) ([]string, error) {
 		return nil, err
 	}
 	var commits []string
-	for _, line := range strings.Fields(string(bytes.TrimSpace(data))) {
+	for line := range strings.FieldsSeq(string(data)) {
 		if isCommit(line) {
 			commits = append(commits, line)
 		}

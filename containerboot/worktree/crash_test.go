@@ -179,17 +179,15 @@ func TestKilledWhileSaving(t *testing.T) {
 				require.NoError(t, os.MkdirAll(filepath.Dir(hook), 0o755))
 				require.NoError(t, os.WriteFile(hook, []byte("#!/bin/sh\nexit 1\n"), 0o755))
 			}
-			saved := "" // what was reported as saved last
 			for range 8 {
 				said := r.killed("save", "saved", time.Duration(rand.Int64N(int64(120*time.Millisecond))))
-				var written string
+				var saved string // what was reported as saved last
 				for _, line := range said {
 					if f := strings.Fields(line); f[0] == "saved" {
-						written = f[1]
+						saved = f[1]
 						require.Equal(t, map[bool]string{false: "remote", true: "bundle"}[broken], f[2])
 					}
 				}
-				saved = written
 				require.Eventually(t, func() bool { return r.gits() == 0 }, 5*time.Second, 5*time.Millisecond)
 
 				// The session, gone with its disk, comes back with what was saved or later.

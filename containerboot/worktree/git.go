@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -136,7 +137,7 @@ func (e *exitError) Error() string { return fmt.Sprintf("git %s: exit code %d", 
 func (w *Worktree) git(ctx context.Context, p place, s stdio, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Dir = "/"
-	cmd.Env = append(w.env[:len(w.env):len(w.env)],
+	cmd.Env = append(slices.Clip(w.env),
 		"GIT_DIR="+p.git, "GIT_CONFIG_GLOBAL="+filepath.Join(p.git, globalFile), "GIT_ALLOW_PROTOCOL="+s.protocol)
 	if p.work != "" {
 		cmd.Dir = p.work
@@ -148,7 +149,7 @@ func (w *Worktree) git(ctx context.Context, p place, s stdio, args ...string) ([
 	if p.borrow != "" { // quoted: git splits it at colons
 		cmd.Env = append(cmd.Env, `GIT_ALTERNATE_OBJECT_DIRECTORIES="`+p.borrow+`"`)
 	}
-	config := append(settings[:len(settings):len(settings)], s.config...)
+	config := append(slices.Clip(settings[:]), s.config...)
 	cmd.Env = append(cmd.Env, "GIT_CONFIG_COUNT="+strconv.Itoa(len(config)))
 	for i, kv := range config {
 		n := strconv.Itoa(i)
@@ -199,12 +200,12 @@ func (w *Worktree) gitTest(ctx context.Context, p place, args ...string) (bool, 
 	return err == nil, err
 }
 
-// isAncestor reports whether commit old is an ancestor of new, or is it.
-func (w *Worktree) isAncestor(ctx context.Context, p place, old, new string) (bool, error) {
-	if old == new {
+// isAncestor reports whether one commit is an ancestor of another, or is it.
+func (w *Worktree) isAncestor(ctx context.Context, p place, older, newer string) (bool, error) {
+	if older == newer {
 		return true, nil
 	}
-	return w.gitTest(ctx, p, "merge-base", "--is-ancestor", old, new)
+	return w.gitTest(ctx, p, "merge-base", "--is-ancestor", older, newer)
 }
 
 // limitedBuffer fails the process that writes more than outputLimit to it.

@@ -162,11 +162,11 @@ func gitErr(dir string, args ...string) (string, error) {
 // onPath puts a git first on PATH which writes one line per process to the returned file.
 func onPath(t *testing.T) (count func() []string) {
 	t.Helper()
-	real, err := exec.LookPath("git")
+	program, err := exec.LookPath("git")
 	require.NoError(t, err)
 	dir := t.TempDir()
 	journal := filepath.Join(dir, "journal")
-	script := fmt.Sprintf("#!/bin/sh\necho \"$*\" >> %q\nexec %q \"$@\"\n", journal, real)
+	script := fmt.Sprintf("#!/bin/sh\necho \"$*\" >> %q\nexec %q \"$@\"\n", journal, program)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "git"), []byte(script), 0o755))
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	return func() []string {

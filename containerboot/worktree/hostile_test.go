@@ -71,8 +71,10 @@ func poison(t *testing.T, r *rig) (canary string) {
 	_, err = f.WriteString(config.String())
 	require.NoError(t, err)
 	require.NoError(t, f.Close())
-	for _, hook := range []string{"pre-commit", "commit-msg", "post-commit", "pre-push", "post-checkout", "post-index-change",
-		"reference-transaction", "pre-auto-gc", "fsmonitor-watchman", "pre-receive", "update", "post-update"} {
+	for _, hook := range []string{
+		"pre-commit", "commit-msg", "post-commit", "pre-push", "post-checkout", "post-index-change",
+		"reference-transaction", "pre-auto-gc", "fsmonitor-watchman", "pre-receive", "update", "post-update",
+	} {
 		hooks := filepath.Join(r.cfg.Dir, ".git", "hooks")
 		require.NoError(t, os.MkdirAll(hooks, 0o755))
 		require.NoError(t, os.Symlink(script, filepath.Join(hooks, hook)))

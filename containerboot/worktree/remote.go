@@ -33,8 +33,10 @@ func (w *Worktree) onRemote(ctx context.Context, p place, args ...string) ([]byt
 	case "https":
 		if w.remote.password != "" {
 			// Only the helper's text is configuration; it reads the secrets from its environment.
-			s.config = append(s.config, [2]string{"credential.helper",
-				`!f() { [ "$1" = get ] && printf 'username=%s\npassword=%s\n' "$REMOTE_USER" "$REMOTE_PASSWORD"; }; f`})
+			s.config = append(s.config, [2]string{
+				"credential.helper",
+				`!f() { [ "$1" = get ] && printf 'username=%s\npassword=%s\n' "$REMOTE_USER" "$REMOTE_PASSWORD"; }; f`,
+			})
 			s.env = append(s.env, "REMOTE_USER="+w.remote.user, "REMOTE_PASSWORD="+w.remote.password)
 		}
 	}

@@ -54,7 +54,7 @@ func validate(cfg Config) (remote, error) {
 	}
 	for i, p := range cfg.Exclude {
 		if p == "" || len(p) > 1000 || hasControl(p) {
-			return remote{}, fmt.Errorf("Exclude[%d]: must be one non-empty line of at most 1000 bytes", i)
+			return remote{}, fmt.Errorf("%s[%d]: must be one non-empty line of at most 1000 bytes", "Exclude", i)
 		}
 	}
 	return r, nil
