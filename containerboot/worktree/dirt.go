@@ -27,8 +27,10 @@ type dirtyFile struct {
 // editor changed in that time would count as the build's until changed again. Each path is
 // logged.
 func (w *Worktree) IgnoreBuildDirt(ctx context.Context) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	if err := w.lock.take(ctx); err != nil {
+		return err
+	}
+	defer w.lock.release()
 	if w.keyTree == "" {
 		return failed("finding what the build changed", fmt.Errorf("ContentKey was not called before"))
 	}

@@ -32,8 +32,11 @@ func (e *Error) Error() string {
 // Unwrap returns what lies behind, such as context.DeadlineExceeded. May be nil.
 func (e *Error) Unwrap() error { return e.err }
 
-// diskFull is the cause that is told apart in code.
-const diskFull = "The disk is full."
+const (
+	// diskFull is the cause that is told apart in code.
+	diskFull    = "The disk is full."
+	tookTooLong = "Working with the repository took too long or was cancelled."
+)
 
 // detailLimit bounds Error.Detail, in bytes.
 const detailLimit = 4 << 10
@@ -52,26 +55,46 @@ type fault struct {
 // faults are tried in order: what several failures have in common ("Could not read
 // from remote repository") comes after what tells them apart.
 var faults = []fault{
-	{regexp.MustCompile(`(?i)host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED`),
-		"The server {host} shows another key than it did at first, so it is not trusted.", false},
-	{regexp.MustCompile(`(?i)certificate verif|SSL certificate problem|certificate.*(expired|invalid)`),
-		"The certificate of {host} is not valid, so it is not trusted.", false},
-	{regexp.MustCompile(`(?i)could not resolve host|name or service not known|temporary failure in name resolution`),
-		"The server {host} was not found: the name may be misspelt, or the network is down.", true},
-	{regexp.MustCompile(`(?i)repository not found|repository '.*' not found|does not appear to be a git repository|error: 404|project you were looking for could not be found`),
-		"The repository {url} does not exist, or this site has no access to it.", false},
-	{regexp.MustCompile(`(?i)permission denied|authentication failed|could not read (username|password)|access denied|error: 40[13]|invalid credentials|terminal prompts disabled|protected branch|error in libcrypto|invalid format`),
-		"Access to the repository {url} was refused: its key or password may be missing, wrong, or not allowed to do this.", false},
-	{regexp.MustCompile(`(?i)couldn't find remote ref|remote branch .* not found`),
-		"The branch does not exist in the repository.", false},
-	{regexp.MustCompile(`(?i)\[rejected\]|non-fast-forward|fetch first`),
-		"The branch has changes from somewhere else which are not in this session.", false},
-	{regexp.MustCompile(`(?i)\[remote rejected\]`),
-		"The repository's server did not accept the changes.", false},
-	{regexp.MustCompile(`(?i)dubious ownership`),
-		"The repository {url} belongs to another user of the machine.", false},
-	{regexp.MustCompile(`(?i)failed to connect|couldn't connect|connection (refused|reset|timed out|closed)|timed out|timeout|network is unreachable|no route to host|hung up unexpectedly|early EOF|RPC failed|error: (429|5\d\d)|gnutls|SSL_|TLS|operation too slow|could not read from remote`),
-		"The server {host} could not be reached.", true},
+	{
+		regexp.MustCompile(`(?i)host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED`),
+		"The server {host} shows another key than it did at first, so it is not trusted.", false,
+	},
+	{
+		regexp.MustCompile(`(?i)certificate verif|SSL certificate problem|certificate.*(expired|invalid)`),
+		"The certificate of {host} is not valid, so it is not trusted.", false,
+	},
+	{
+		regexp.MustCompile(`(?i)could not resolve host|name or service not known|temporary failure in name resolution`),
+		"The server {host} was not found: the name may be misspelt, or the network is down.", true,
+	},
+	{
+		regexp.MustCompile(`(?i)repository not found|repository '.*' not found|does not appear to be a git repository|error: 404|project you were looking for could not be found`),
+		"The repository {url} does not exist, or this site has no access to it.", false,
+	},
+	{
+		regexp.MustCompile(`(?i)permission denied|authentication failed|could not read (username|password)|access denied|error: 40[13]|invalid credentials|terminal prompts disabled|protected branch|error in libcrypto|invalid format`),
+		"Access to the repository {url} was refused: its key or password may be missing, wrong, or not allowed to do this.", false,
+	},
+	{
+		regexp.MustCompile(`(?i)couldn't find remote ref|remote branch .* not found`),
+		"The branch does not exist in the repository.", false,
+	},
+	{
+		regexp.MustCompile(`(?i)\[rejected\]|non-fast-forward|fetch first`),
+		"The branch has changes from somewhere else which are not in this session.", false,
+	},
+	{
+		regexp.MustCompile(`(?i)\[remote rejected\]`),
+		"The repository's server did not accept the changes.", false,
+	},
+	{
+		regexp.MustCompile(`(?i)dubious ownership`),
+		"The repository {url} belongs to another user of the machine.", false,
+	},
+	{
+		regexp.MustCompile(`(?i)failed to connect|couldn't connect|connection (refused|reset|timed out|closed)|timed out|timeout|network is unreachable|no route to host|hung up unexpectedly|early EOF|RPC failed|error: (429|5\d\d)|gnutls|SSL_|TLS|operation too slow|could not read from remote`),
+		"The server {host} could not be reached.", true,
+	},
 }
 
 // classify makes an Error of a failed git process, which spoke to the remote or not.
@@ -88,7 +111,7 @@ func (w *Worktree) classify(ctx context.Context, err error, stderr string, netwo
 		e.Cause = diskFull
 		return e
 	case ctx.Err() != nil:
-		e.Cause, e.Retryable, e.err = "Working with the repository took too long or was cancelled.", true, ctx.Err()
+		e.Cause, e.Retryable, e.err = tookTooLong, true, ctx.Err()
 		return e
 	}
 	if diskFullPattern.MatchString(stderr) {

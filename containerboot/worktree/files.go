@@ -101,27 +101,33 @@ func (w *Worktree) removeLeftovers() error {
 			return err
 		}
 	}
-	return removeLocks(w.cfg.GitDir)
+	return removeLocks(w.cfg.GitDir, false)
 }
 
-func removeLocks(gitDir string) error {
+// removeLocks spares what a fetch into refIncoming makes where one is under way.
+func removeLocks(gitDir string, fetching bool) error {
 	stale := func(name string) bool {
+		if fetching && name == "shallow.lock" {
+			return false
+		}
 		return strings.HasSuffix(name, ".lock") || strings.Contains(name, newSuffix)
 	}
 	if err := removeMatching(gitDir, stale); err != nil {
 		return err
 	}
 	if err := removeMatching(filepath.Join(gitDir, "objects", "pack"), func(name string) bool {
-		return strings.HasPrefix(name, "tmp_")
+		return !fetching && strings.HasPrefix(name, "tmp_")
 	}); err != nil {
 		return err
 	}
+	incoming := filepath.Join(gitDir, filepath.FromSlash(refIncoming)) + ".lock"
 	return filepath.WalkDir(filepath.Join(gitDir, "refs"), func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case os.IsNotExist(err):
 			return nil
 		case err != nil:
 			return err
+		case fetching && path == incoming:
 		case !d.IsDir() && strings.HasSuffix(path, ".lock"):
 			return os.Remove(path)
 		}

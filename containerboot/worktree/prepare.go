@@ -24,8 +24,14 @@ type state struct {
 // earlier push could not deliver is restored from its bundle. A crash at any moment
 // leaves either no workspace or a whole one. Errors are of type *Error.
 func (w *Worktree) Prepare(ctx context.Context) (Prepared, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	if err := w.syncs.take(ctx); err != nil {
+		return Prepared{}, err
+	}
+	defer w.syncs.release()
+	if err := w.lock.take(ctx); err != nil {
+		return Prepared{}, err
+	}
+	defer w.lock.release()
 	if err := w.removeLeftovers(); err != nil {
 		return Prepared{}, failed("removing leftovers", err)
 	}
@@ -68,7 +74,7 @@ func (w *Worktree) wake(ctx context.Context) (restored string, err error) {
 		return "", err
 	}
 	if _, err := os.Stat(w.bundlePath()); err != nil {
-		return "", nil
+		return "", nil //nolint:nilerr // none, or one that cannot be read now
 	}
 	head, err := w.readRef(w.cfg.GitDir, w.editRef())
 	if err != nil {
@@ -213,7 +219,11 @@ func (w *Worktree) fetchHead(ctx context.Context, p place) (head, restored strin
 			restored = bundled
 		}
 	}
-	return head, restored, w.setRefs(ctx, p, w.editRef(), head, refPushed, pushed)
+	refs := []string{w.editRef(), head, refPushed, pushed}
+	if remote.edit == "" {
+		refs = append(refs, refBase, pushed)
+	}
+	return head, restored, w.setRefs(ctx, p, refs...)
 }
 
 // setRefs sets refs to commits, in one transaction.

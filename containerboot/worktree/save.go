@@ -26,8 +26,9 @@ const (
 	listedFiles = 50
 	// messageLimit bounds the message that a caller gives, in bytes.
 	messageLimit = 4000
-	// bundleTime is kept back of a save's time, so that work which the remote does not
-	// take in time can still be bundled; and it is what a bundle gets at least.
+	// bundleTime is kept back of a save's time, but at most half of it, so that work
+	// which the remote does not take in time can still be bundled; and it is what a
+	// bundle gets where the save was cancelled.
 	bundleTime = 15 * time.Second
 )
 
@@ -35,11 +36,15 @@ const (
 // in the workspace, and pushes it, never by force. What the remote does not take is kept
 // as a bundle: then the result says so, and the error is nil. An empty message is made
 // from the files' names. Where nothing is unsaved and nothing unpushed the result is
-// "nothing". Errors are of type *Error; the work is then still in the workspace.
+// "nothing". A deadline of ctx holds for all of it, and the push leaves time for the
+// bundle. Where ctx is cancelled during the push, the bundle is made all the same, in at
+// most 15 s. Errors are of type *Error; the work is then still in the workspace.
 func (w *Worktree) Save(ctx context.Context, message string) (bootapi.SaveResult, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err := removeLocks(w.cfg.GitDir); err != nil {
+	if err := w.lock.take(ctx); err != nil {
+		return bootapi.SaveResult{}, err
+	}
+	defer w.lock.release()
+	if err := removeLocks(w.cfg.GitDir, w.fetching.Load()); err != nil {
 		return bootapi.SaveResult{}, failed("removing leftovers", err)
 	}
 	// Prepare takes an empty workspace for a lost one, so it is no deletion of all files.
@@ -178,8 +183,7 @@ func (w *Worktree) deliver(ctx context.Context, head string) (bootapi.SaveResult
 		w.dropBundle(ctx, head)
 		return bootapi.SaveResult{Where: savedRemote, Commit: head}, nil
 	}
-	// Bundled also where ctx has ended: the work matters more than the moment.
-	bundling, cancel := context.WithTimeout(context.WithoutCancel(ctx), bundleTime)
+	bundling, cancel := bundleContext(ctx)
 	defer cancel()
 	if err := w.writeBundle(bundling, head); err != nil {
 		return bootapi.SaveResult{}, errors.Join(err, pushErr)
@@ -187,22 +191,19 @@ func (w *Worktree) deliver(ctx context.Context, head string) (bootapi.SaveResult
 	return bootapi.SaveResult{Where: savedBundle, Commit: head, Error: pushErr.Error()}, nil
 }
 
+// bundleContext outlives a cancelled ctx, as the work matters more than the moment, but
+// not its deadline, after which nobody may be there to let it end.
+func bundleContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	until := time.Now().Add(bundleTime)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
+		until = deadline
+	}
+	return context.WithDeadline(context.WithoutCancel(ctx), until)
+}
+
 // dropBundle removes a bundle that is needed no more. One that stays does no harm.
 func (w *Worktree) dropBundle(ctx context.Context, head string) {
 	if err := w.removeBundle(ctx, w.own(), head); err != nil {
 		w.cfg.Log("The bundle of an earlier save could not be removed: " + err.Error())
 	}
-}
-
-// push leaves a part of ctx's time for a bundle.
-func (w *Worktree) push(ctx context.Context, head string) error {
-	if deadline, ok := ctx.Deadline(); ok {
-		reserve := min(bundleTime, time.Until(deadline)/2)
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-reserve))
-		defer cancel()
-	}
-	_, err := w.onRemote(ctx, w.own(), "push", "--progress", "--no-verify", "--no-follow-tags",
-		"--", w.remote.url, head+":"+w.editRef())
-	return err
 }

@@ -34,8 +34,10 @@ func (s snapshot) discard() { _ = os.Remove(s.index) }
 // ContentKey identifies the files that would be built: the name of the git tree that
 // Save would make of them. It is HEAD's tree where nothing is unsaved.
 func (w *Worktree) ContentKey(ctx context.Context) (string, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	if err := w.lock.take(ctx); err != nil {
+		return "", err
+	}
+	defer w.lock.release()
 	dirt, err := w.readDirt()
 	if err != nil {
 		return "", err

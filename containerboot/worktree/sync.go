@@ -13,50 +13,119 @@ import (
 type forwarding struct {
 	From string `json:"from"`
 	To   string `json:"to"`
-	// Pushed: To came from the remote.
+	// Pushed: To came from the remote. Base: from Config.Branch there.
 	Pushed bool `json:"pushed,omitempty"`
+	Base   bool `json:"base,omitempty"`
+	// Anyway: To need not descend from From.
+	Anyway bool `json:"-"`
 }
 
 // SyncRemote asks the remote for newer commits and reports whether the workspace was
 // moved along to them. It is only where that is a fast-forward, nothing was committed in
 // the workspace meanwhile, and no file that would change has unsaved work in it. Where
-// the remote has no edit branch and the session no work, the workspace follows
-// Config.Branch. Errors are of type *Error.
+// the remote has no edit branch and the session no commits of its own, the workspace
+// follows Config.Branch, also to a rewritten history. While it waits for the remote it
+// keeps nobody else waiting; what was saved meanwhile goes first. Errors are of type
+// *Error.
 func (w *Worktree) SyncRemote(ctx context.Context) (changed bool, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err := w.finishForward(ctx); err != nil {
+	if err := w.syncs.take(ctx); err != nil {
 		return false, err
 	}
-	head, err := w.readRef(w.cfg.GitDir, w.editRef())
+	defer w.syncs.release()
+	before, err := w.beginSync(ctx)
 	if err != nil {
-		return false, failed("reading the edit branch", err)
+		return false, err
 	}
-	pushed, err := w.readRef(w.cfg.GitDir, refPushed)
+	defer w.fetching.Store(false)
+	f, err := w.fetchNewer(ctx, before)
+	if err != nil || f.To == "" {
+		return false, err
+	}
+
+	if err := w.lock.take(ctx); err != nil {
+		return false, err
+	}
+	defer w.lock.release()
+	now, err := w.heads()
 	if err != nil {
-		return false, failed("reading what was pushed", err)
+		return false, err
 	}
+	if now != before {
+		return false, nil // either the remote has it by now, or it stands against the remote's
+	}
+	if !f.Base {
+		if err := w.setRefs(ctx, w.own(), w.remoteRef(), f.To); err != nil {
+			return false, err
+		}
+	}
+	return w.forward(ctx, f)
+}
+
+// heads are commits that the session stands at.
+type heads struct {
+	edit, pushed string
+	base         string // empty: the session began with an edit branch
+}
+
+// pristine reports whether the session has no commits of its own.
+func (h heads) pristine() bool { return h.edit == h.pushed && h.edit == h.base }
+
+func (w *Worktree) heads() (h heads, err error) {
+	if h.edit, err = w.readRef(w.cfg.GitDir, w.editRef()); err != nil {
+		return heads{}, failed("reading the edit branch", err)
+	}
+	if h.pushed, err = w.readRef(w.cfg.GitDir, refPushed); err != nil {
+		return heads{}, failed("reading what was pushed", err)
+	}
+	if h.base, err = w.readRef(w.cfg.GitDir, refBase); err != nil && !os.IsNotExist(err) {
+		return heads{}, failed("reading the base branch", err)
+	}
+	return h, nil
+}
+
+// beginSync puts right what a crash left and says where the session stands. Unless it
+// fails, fetching is set.
+func (w *Worktree) beginSync(ctx context.Context) (heads, error) {
+	if err := w.lock.take(ctx); err != nil {
+		return heads{}, err
+	}
+	defer w.lock.release()
+	if err := removeLocks(w.cfg.GitDir, false); err != nil {
+		return heads{}, failed("removing leftovers", err)
+	}
+	if err := w.finishForward(ctx); err != nil {
+		return heads{}, err
+	}
+	h, err := w.heads()
+	w.fetching.Store(err == nil)
+	return h, err
+}
+
+// fetchNewer fetches what the remote has beyond the given state and says how to move on
+// to it; To is empty where there is nothing. It needs no lock.
+func (w *Worktree) fetchNewer(ctx context.Context, at heads) (forwarding, error) {
 	remote, err := w.lsRemote(ctx, w.own())
 	if err != nil {
-		return false, err
+		return forwarding{}, err
 	}
-	branch, tip, ref := w.cfg.EditBranch, remote.edit, w.remoteRef()
+	f := forwarding{From: at.edit, Pushed: true}
+	branch, tip := w.cfg.EditBranch, remote.edit
 	if tip == "" {
-		if head != pushed {
-			return false, nil
+		if at.edit != at.pushed {
+			return forwarding{}, nil
 		}
-		branch, tip, ref = w.cfg.Branch, remote.base, "refs/webordinary/base"
+		branch, tip, f.Base, f.Anyway = w.cfg.Branch, remote.base, true, at.pristine()
 	}
-	if tip == "" || tip == pushed {
-		return false, nil
+	if tip == "" || tip == at.pushed {
+		return forwarding{}, nil
 	}
-	if err := w.fetch(ctx, w.own(), branch, ref); err != nil {
-		return false, err
+	if err := w.fetch(ctx, w.own(), branch, refIncoming); err != nil {
+		return forwarding{}, err
 	}
-	if tip, err = w.readRef(w.cfg.GitDir, ref); err != nil { // it may have moved since
-		return false, failed("reading what was fetched", err)
+	if f.To, err = w.readRef(w.cfg.GitDir, refIncoming); err != nil { // it may have moved since
+		return forwarding{}, failed("reading what was fetched", err)
 	}
-	return w.forward(ctx, forwarding{From: head, To: tip, Pushed: true})
+	return f, nil
 }
 
 // forward moves branch and files from one commit to another where nothing is lost by it.
@@ -68,7 +137,7 @@ func (w *Worktree) forward(ctx context.Context, f forwarding) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if !ahead {
+	if !ahead && !f.Anyway {
 		w.cfg.Log("The branch on the remote has commits that this session lacks, and the other way round.")
 		return false, nil
 	}
@@ -157,6 +226,9 @@ func (w *Worktree) finishRefs(ctx context.Context, f forwarding) error {
 	refs := []string{w.editRef(), f.To}
 	if f.Pushed {
 		refs = append(refs, refPushed, f.To)
+	}
+	if f.Base {
+		refs = append(refs, refBase, f.To)
 	}
 	if err := w.setRefs(ctx, w.own(), refs...); err != nil {
 		return err

@@ -28,6 +28,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -74,15 +75,24 @@ type Prepared struct {
 	Restored string
 }
 
-// Worktree is the working tree of one session. Its methods may be called concurrently;
-// those that need git take turns. Only one process may use a session's at a time.
+// Worktree is the working tree of one session. Its methods may be called concurrently:
+// they take turns, waiting no longer than their contexts last, but for a SyncRemote that
+// waits for the remote, which keeps no other waiting. Only one process may use a session's at a time.
 type Worktree struct {
 	cfg    Config
 	remote remote
 	env    []string // what every git process gets
 
-	mu      sync.Mutex
-	keyTree string // tree at the last ContentKey; empty before it
+	// lock guards GitDir and workspace. SyncRemote holds it only while it asks no
+	// remote, so that one which hangs keeps nobody else waiting.
+	lock    token
+	keyTree string // tree at the last ContentKey; empty before it; under lock
+
+	// syncs is held by the one SyncRemote, or Prepare, at a time; taken before lock.
+	syncs token
+	// fetching: a SyncRemote without the lock speaks to the remote, so that its
+	// unfinished files are not a dead process's. Set true under lock only.
+	fetching atomic.Bool
 }
 
 // New returns the Worktree of a session, having checked the whole configuration. It
@@ -92,12 +102,23 @@ func New(cfg Config) (*Worktree, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Log == nil {
-		cfg.Log = func(string) {}
-	}
-	w := &Worktree{cfg: cfg, remote: remote}
+	cfg.Log = oneAtATime(cfg.Log)
+	w := &Worktree{cfg: cfg, remote: remote, lock: newToken(), syncs: newToken()}
 	w.env = w.baseEnv()
 	return w, nil
+}
+
+// oneAtATime makes a log that goroutines may share. Nil stands for none.
+func oneAtATime(log func(string)) func(string) {
+	if log == nil {
+		return func(string) {}
+	}
+	var mu sync.Mutex
+	return func(line string) {
+		mu.Lock()
+		defer mu.Unlock()
+		log(line)
+	}
 }
 
 func (w *Worktree) clientCache() string { return filepath.Join(w.cfg.CacheDir, w.cfg.ClientID) }
@@ -113,6 +134,12 @@ func fileName(id string) string { return url.PathEscape(id) }
 const (
 	// refPushed is the last commit that the remote is known to have.
 	refPushed = "refs/webordinary/pushed"
+	// refBase is the commit of Config.Branch that the session began with or last moved
+	// to. While the edit branch is there too, the session has no commits of its own.
+	// None where it began with an edit branch.
+	refBase = "refs/webordinary/base"
+	// refIncoming is what SyncRemote fetched last.
+	refIncoming = "refs/webordinary/incoming"
 	// refShallow heads the commits of a bundle whose parents are not in it.
 	refShallow = "refs/webordinary/shallow/"
 )
