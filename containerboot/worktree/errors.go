@@ -44,6 +44,10 @@ const detailLimit = 4 << 10
 // Git gives no reason where it cannot write a file that it was able to create.
 var diskFullPattern = regexp.MustCompile(`(?i)no space left on device|disk quota exceeded|unable to write file`)
 
+// shallowRefused is how a server refuses commits that begin with one which it does not
+// have, and whose parents were not pushed because they are not here.
+var shallowRefused = regexp.MustCompile(`shallow update not allowed`)
+
 // fault is a kind of failure at the remote: what stderr says, and what we say then.
 type fault struct {
 	pattern *regexp.Regexp
@@ -62,6 +66,10 @@ var faults = []fault{
 	{
 		regexp.MustCompile(`(?i)certificate verif|SSL certificate problem|certificate.*(expired|invalid)`),
 		"The certificate of {host} is not valid, so it is not trusted.", false,
+	},
+	{
+		shallowRefused,
+		"The history of the site's branch was rewritten on the server {host}, so this session's changes cannot be added to it.", false,
 	},
 	{
 		regexp.MustCompile(`(?i)could not resolve host|name or service not known|temporary failure in name resolution`),

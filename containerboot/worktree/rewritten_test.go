@@ -22,6 +22,63 @@ func (r *rig) rewriteMain(forget bool) string {
 	return git(r.t, dir, "rev-parse", "HEAD")
 }
 
+func TestSaveAfterTheBaseWasRewritten(t *testing.T) {
+	t.Parallel()
+	for name, forget := range map[string]bool{"kept by the remote": false, "forgotten by the remote": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			w := r.prepared()
+			began := git(t, r.cfg.GitDir, "rev-parse", editBranch)
+			r.rewriteMain(forget)
+			r.write("ours.txt", "ours")
+			res, err := w.Save(t.Context(), "")
+			require.NoError(t, err)
+			require.Equal(t, "remote", res.Where, res.Error)
+			assert.Equal(t, "ours", r.remoteFile(editBranch, "ours.txt"))
+			assert.Equal(t, began, git(t, r.remote, "rev-parse", editBranch+"^"))
+			assert.Equal(t, "4", git(t, r.remote, "rev-list", "--count", editBranch), "with the history before it")
+			r.requireSound()
+			assert.Empty(t, git(t, r.cfg.Dir, "status", "--porcelain"))
+
+			r.write("more.txt", "more")
+			res, err = w.Save(t.Context(), "")
+			require.NoError(t, err)
+			assert.Equal(t, "remote", res.Where, res.Error)
+		})
+	}
+	t.Run("a bundle restored elsewhere", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t)
+		w := r.prepared()
+		mend := r.breakRemote()
+		r.write("ours.txt", "ours")
+		_, err := w.Save(t.Context(), "")
+		require.NoError(t, err)
+		mend()
+		r.rewriteMain(true)
+		r.elsewhere()
+		res, err := r.prepared().Save(t.Context(), "")
+		require.NoError(t, err)
+		assert.Equal(t, "remote", res.Where, res.Error)
+		assert.Equal(t, "ours", r.remoteFile(editBranch, "ours.txt"))
+	})
+	t.Run("with nothing in common", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t)
+		w := r.prepared()
+		tree := git(t, r.remote, "rev-parse", "main^{tree}")
+		git(t, r.remote, "update-ref", "refs/heads/main", git(t, r.remote, "commit-tree", "-m", "alone", tree))
+		git(t, r.remote, "-c", "gc.reflogExpire=now", "-c", "gc.pruneExpire=now", "gc", "-q")
+		r.write("ours.txt", "ours")
+		res, err := w.Save(t.Context(), "")
+		require.NoError(t, err)
+		assert.Equal(t, "bundle", res.Where)
+		assert.Contains(t, res.Error, "The history of the site's branch was rewritten")
+		r.requireSound()
+	})
+}
+
 func TestSyncRemoteFollowsARewrittenBase(t *testing.T) {
 	t.Parallel()
 	t.Run("where the session has no work", func(t *testing.T) {

@@ -140,6 +140,8 @@ const (
 	refBase = "refs/webordinary/base"
 	// refIncoming is what SyncRemote fetched last.
 	refIncoming = "refs/webordinary/incoming"
+	// refDeepened is Config.Branch as last fetched with its whole history.
+	refDeepened = "refs/webordinary/deepened"
 	// refShallow heads the commits of a bundle whose parents are not in it.
 	refShallow = "refs/webordinary/shallow/"
 )
