@@ -2,7 +2,7 @@ package worktree
 
 import (
 	"context"
-	"crypto/sha1"
+	"crypto/sha1" //nolint:gosec // git's own naming of objects
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -10,22 +10,27 @@ import (
 	"path/filepath"
 )
 
-// dirt is what the build left in the workspace: path → the file as git names it. Such a
+// dirt is what the install left in the workspace: path → the file as git names it. Such a
 // file is saved once it is changed again.
 type dirt map[string]dirtyFile
 
-// dirtyFile is a file's mode and object in git's terms; the zero value is a deleted file.
+// lockFiles are what package managers write by themselves.
+var lockFiles = map[string]bool{
+	"package-lock.json": true, "npm-shrinkwrap.json": true, "pnpm-lock.yaml": true, "yarn.lock": true,
+}
+
+// dirtyFile is a file's mode and object in git's terms; the zero value is no file.
 type dirtyFile struct {
 	Mode   string `json:"mode,omitempty"`
 	Object string `json:"object,omitempty"`
 }
 
-// IgnoreBuildDirt takes everything that changed since the last ContentKey for the
-// install's and build's doing, such as a rewritten lock file. These files are left out of
+// IgnoreBuildDirt takes lock files that changed since the last ContentKey for the
+// install's doing: those which were then as in the last saved commit. They are left out of
 // saves, keys and commits for as long as they stay as they are now, by later processes
-// too. It must follow a ContentKey, with nobody but the build writing in between: what an
-// editor changed in that time would count as the build's until changed again. Each path is
-// logged.
+// too. Anything else may be somebody's work, as people and agents write while it is
+// built, and so are the lock files themselves where a package.json changed as well. It
+// must follow a ContentKey. Each path is logged.
 func (w *Worktree) IgnoreBuildDirt(ctx context.Context) error {
 	if err := w.lock.take(ctx); err != nil {
 		return err
@@ -43,14 +48,18 @@ func (w *Worktree) IgnoreBuildDirt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	found := dirt{}
-	for c := range changes(out) {
-		f := dirtyFile{Mode: c.mode, Object: c.object}
-		if c.status == "D" {
-			f = dirtyFile{}
+	found := installed(out)
+	if len(found) > 0 {
+		saved, err := w.diff(ctx, w.editRef(), w.keyTree)
+		if err != nil {
+			return err
 		}
-		found[c.path] = f
-		w.cfg.Log(fmt.Sprintf("Changed by the build, not saved: %q", c.path))
+		for c := range changes(saved) {
+			delete(found, c.path) // changed before already
+		}
+	}
+	for name := range found {
+		w.cfg.Log(fmt.Sprintf("Changed by the build, not saved: %q", name))
 	}
 	data, err := json.Marshal(found)
 	if err == nil {
@@ -60,6 +69,20 @@ func (w *Worktree) IgnoreBuildDirt(ctx context.Context) error {
 		return failed("recording what the build changed", err)
 	}
 	return nil
+}
+
+// installed returns what an install without anybody's doing may have changed of a diff.
+func installed(diff []byte) dirt {
+	found := dirt{}
+	for c := range changes(diff) {
+		switch name := filepath.Base(c.path); {
+		case name == "package.json":
+			return nil // with other dependencies goes another lock file
+		case c.status == "M" && lockFiles[name]:
+			found[c.path] = dirtyFile{Mode: c.mode, Object: c.object}
+		}
+	}
+	return found
 }
 
 func (w *Worktree) readDirt() (dirt, error) {
@@ -77,7 +100,7 @@ func (w *Worktree) readDirt() (dirt, error) {
 	return d, nil
 }
 
-// unchanged reports whether a path is as the build left it.
+// unchanged reports whether a path is as the install left it.
 func (d dirt) unchanged(work, name string) bool {
 	left, ok := d[name]
 	if !ok {

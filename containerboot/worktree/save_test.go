@@ -278,43 +278,6 @@ func TestSaveNeverReplacesWorkInABundle(t *testing.T) {
 	assert.Equal(t, "there", r.remoteFile("there", "there.txt"))
 }
 
-func TestSaveLeavesOutWhatTheBuildChanged(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	w := r.prepared()
-	before, err := w.ContentKey(t.Context())
-	require.NoError(t, err)
-	r.write("package-lock.json", "rewritten by npm install")
-	r.write("src/env.d.ts", "generated")
-	require.NoError(t, os.Remove(filepath.Join(r.cfg.Dir, "HISTORY")))
-	require.NoError(t, w.IgnoreBuildDirt(t.Context()))
-	after, err := w.ContentKey(t.Context())
-	require.NoError(t, err)
-	assert.Equal(t, before, after)
-
-	w = r.prepared() // the next process knows it too
-	res, err := w.Save(t.Context(), "")
-	require.NoError(t, err)
-	assert.Equal(t, "nothing", res.Where)
-
-	r.write("src/pages/page1.astro", "edited")
-	r.write("src/env.d.ts", "generated, then edited")
-	res, err = w.Save(t.Context(), "")
-	require.NoError(t, err)
-	assert.Equal(t, "remote", res.Where)
-	assert.Equal(t, "edited", r.remoteFile(editBranch, "src/pages/page1.astro"))
-	assert.Equal(t, "generated, then edited", r.remoteFile(editBranch, "src/env.d.ts"))
-	assert.Equal(t, `{"lockfileVersion":3}`, r.remoteFile(editBranch, "package-lock.json"))
-	assert.Equal(t, "third", r.remoteFile(editBranch, "HISTORY"))
-
-	// A lock file that an agent commits itself is its work.
-	git(t, r.cfg.Dir, "add", "package-lock.json")
-	git(t, r.cfg.Dir, "commit", "-qm", "update dependencies")
-	_, err = w.Save(t.Context(), "")
-	require.NoError(t, err)
-	assert.Equal(t, "rewritten by npm install", r.remoteFile(editBranch, "package-lock.json"))
-}
-
 func TestContentKey(t *testing.T) {
 	count := onPath(t)
 	r := newRig(t)
