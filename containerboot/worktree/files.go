@@ -19,6 +19,8 @@ const (
 	globalFile = "webordinary.gitconfig"
 	// dirtFile holds what the build changed: see IgnoreBuildDirt.
 	dirtFile = "webordinary-dirt.json"
+	// unfetchedFile holds what of the checked out commit was not fetched.
+	unfetchedFile = "webordinary-unfetched.json"
 	// forwardFile holds the commits of a fast-forward that is under way.
 	forwardFile = "webordinary-forward.json"
 	// followFile names the ref whose lock, beside the index's, this package holds in

@@ -53,7 +53,11 @@ func (w *Worktree) Prepare(ctx context.Context) (Prepared, error) {
 	if err != nil {
 		return Prepared{}, failed("reading the edit branch", err)
 	}
-	return Prepared{Commit: head, Branch: w.cfg.EditBranch, Restored: restored}, nil
+	unfetched, err := readUnfetched(w.cfg.GitDir)
+	if err != nil {
+		return Prepared{}, err
+	}
+	return Prepared{Commit: head, Branch: w.cfg.EditBranch, Restored: restored, Warnings: unfetched.warnings()}, nil
 }
 
 // wake puts right what happened to a whole session since it was last used.
@@ -129,6 +133,7 @@ func (w *Worktree) clone(ctx context.Context) (Prepared, error) {
 	if err := w.checkout(ctx, staged, head); err != nil {
 		return Prepared{}, err
 	}
+	unfetched := w.noteUnfetched(ctx, staged, head)
 	data, err := json.Marshal(w.state())
 	if err == nil {
 		err = writeFile(filepath.Join(staged.git, stateFile), data, 0o644)
@@ -148,7 +153,7 @@ func (w *Worktree) clone(ctx context.Context) (Prepared, error) {
 	if err != nil {
 		return Prepared{}, failed("moving the clone into place", err)
 	}
-	return Prepared{Commit: head, Branch: w.cfg.EditBranch, Cloned: true, Restored: restored}, nil
+	return Prepared{Commit: head, Branch: w.cfg.EditBranch, Cloned: true, Restored: restored, Warnings: unfetched.warnings()}, nil
 }
 
 func (w *Worktree) initGitDir(ctx context.Context, dir string) error {

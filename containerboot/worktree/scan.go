@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -70,7 +71,11 @@ func (w *Worktree) snapshot(ctx context.Context, p place, base string, dirt dirt
 			return snapshot{}, err
 		}
 	}
-	if err := w.updateIndex(ctx, p, dirt); err != nil {
+	kept, err := w.keptSubmodules(p)
+	if err != nil {
+		return snapshot{}, err
+	}
+	if err := w.updateIndex(ctx, p, dirt, kept); err != nil {
 		return snapshot{}, err
 	}
 	snap.tree, err = w.gitLine(ctx, p, "write-tree")
@@ -81,10 +86,11 @@ var refusedPath = regexp.MustCompile(`(?s)Unable to process path (.*)\n$`)
 
 // updateIndex brings an index up to date with the files. A file that git refuses (of an
 // impossible name, or which nobody may read) must not keep the others from being saved.
-func (w *Worktree) updateIndex(ctx context.Context, p place, dirt dirt) error {
-	refused := map[string]bool{}
+// Paths in kept stay as they are in the index.
+func (w *Worktree) updateIndex(ctx context.Context, p place, dirt dirt, kept map[string]bool) error {
+	skip := maps.Clone(kept)
 	for tries := 1; ; {
-		in, err := w.changedPaths(ctx, p, dirt, refused)
+		in, err := w.changedPaths(ctx, p, dirt, skip)
 		if err != nil || in.Len() == 0 {
 			return err
 		}
@@ -97,14 +103,14 @@ func (w *Worktree) updateIndex(ctx context.Context, p place, dirt dirt) error {
 			continue
 		}
 		e := (*Error)(nil)
-		if !errors.As(err, &e) || len(refused) == refusedLimit {
+		if !errors.As(err, &e) || len(skip) == len(kept)+refusedLimit {
 			return err
 		}
 		m := refusedPath.FindStringSubmatch(e.Detail + "\n")
-		if m == nil || refused[m[1]] {
+		if m == nil || skip[m[1]] {
 			return err
 		}
-		refused[m[1]] = true
+		skip[m[1]] = true
 		w.cfg.Log(fmt.Sprintf("%q cannot be saved: %s", m[1], firstLine(e.Detail)))
 	}
 }
@@ -114,8 +120,8 @@ func firstLine(s string) string {
 	return line
 }
 
-// changedPaths lists what differs between index and files, each path ended by NUL.
-func (w *Worktree) changedPaths(ctx context.Context, p place, dirt dirt, refused map[string]bool) (*bytes.Buffer, error) {
+// changedPaths lists what differs between index and files but for skip, each path ended by NUL.
+func (w *Worktree) changedPaths(ctx context.Context, p place, dirt dirt, skip map[string]bool) (*bytes.Buffer, error) {
 	out, err := w.git(ctx, p, stdio{}, "ls-files", "-z", "--deleted", "--modified", "--others", "--exclude-standard")
 	if err != nil {
 		return nil, err
@@ -123,7 +129,7 @@ func (w *Worktree) changedPaths(ctx context.Context, p place, dirt dirt, refused
 	in := new(bytes.Buffer)
 	seen := map[string]bool{}
 	add := func(name string) {
-		if !seen[name] && !refused[name] && w.savable(p.work, name, dirt) {
+		if !seen[name] && !skip[name] && w.savable(p.work, name, dirt) {
 			in.WriteString(name + "\x00")
 		}
 		seen[name] = true

@@ -238,6 +238,7 @@ func (w *Worktree) finishRefs(ctx context.Context, f forwarding) error {
 			return err
 		}
 	}
+	w.noteUnfetched(ctx, w.own(), f.To)
 	if client := w.readClientHead(); client.commit == f.From {
 		w.followClient(client, f.To)
 	}

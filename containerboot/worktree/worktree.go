@@ -21,6 +21,8 @@
 // somebody's work is deleted: a workspace of unknown origin is moved aside to
 // {Dir}.kept-{time}, a bundle of work that a session lacks likewise.
 //
+// Submodules and the content of files in Git LFS are not fetched: see Prepared.Warnings.
+//
 // It needs git 2.31 or newer, and for ssh an OpenSSH client of 7.6 or newer.
 package worktree
 
@@ -73,6 +75,9 @@ type Prepared struct {
 	Cloned bool
 	// Restored is the commit that was restored from a bundle. Empty: none.
 	Restored string
+	// Warnings say what of the repository is missing here (submodules, the content of
+	// files in Git LFS), each a sentence for a client's editor. Nil: nothing.
+	Warnings []string
 }
 
 // Worktree is the working tree of one session. Its methods may be called concurrently:
