@@ -34,11 +34,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/webordinary/router/containerboot/bootapi"
 	"github.com/webordinary/router/sessions"
 )
-
-// DefaultStopGrace is how long a container has to end by itself: a save may take 20 s.
-const DefaultStopGrace = 25 * time.Second
 
 // Options are what a Runner is made of.
 type Options struct {
@@ -47,7 +45,7 @@ type Options struct {
 	// Tunables are the first ones; see SetTunables.
 	Tunables Tunables
 	// StopGrace is how long a container has to save and end before it is killed.
-	// Default: DefaultStopGrace.
+	// Default: bootapi.StopGrace.
 	StopGrace time.Duration
 	// Logger is for what happens to containers. Default: none.
 	Logger *zap.Logger
@@ -91,7 +89,7 @@ func New(o Options) (_ *Runner, err error) {
 		return nil, fmt.Errorf("process runner: finding the data folder: %w", err)
 	}
 	if o.StopGrace <= 0 {
-		o.StopGrace = DefaultStopGrace
+		o.StopGrace = bootapi.StopGrace
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
