@@ -131,7 +131,7 @@ func TestAHangingSyncKeepsNobodyWaiting(t *testing.T) {
 // TestSavedWhileSyncing: what was saved meanwhile is not taken back for the base branch.
 func TestSavedWhileSyncing(t *testing.T) {
 	r := newRig(t)
-	hang, begun := hangsWhile(t, r, "upload", 0)
+	hang, begun := hangsWhile(t, r, "upload", 1) // having said that there is no edit branch
 	w := r.prepared()
 	tree := git(t, r.remote, "rev-parse", "main^{tree}")
 	git(t, r.remote, "update-ref", "refs/heads/main", git(t, r.remote, "commit-tree", "-m", "rewritten", tree))
@@ -143,6 +143,7 @@ func TestSavedWhileSyncing(t *testing.T) {
 		done <- changed
 	}()
 	requireSoon(t, begun)
+	require.NoError(t, os.RemoveAll(filepath.Join(r.cfg.Dir, ".git"))) // whose branch would tell, too
 	r.write("ours.txt", "ours")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -151,7 +152,7 @@ func TestSavedWhileSyncing(t *testing.T) {
 	require.NoError(t, os.Remove(hang))
 	assert.False(t, <-done)
 	assert.Equal(t, "ours", r.read("ours.txt"))
-	assert.Equal(t, res.Commit, git(t, r.cfg.Dir, "rev-parse", "HEAD"))
+	assert.Equal(t, res.Commit, git(t, r.cfg.GitDir, "rev-parse", editBranch))
 }
 
 func TestACancelledPushIsBundled(t *testing.T) {

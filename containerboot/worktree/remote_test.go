@@ -101,13 +101,19 @@ func TestNetworkFaultsAreTriedAgainAndRefusalsAreNot(t *testing.T) {
 		retryable bool
 	}{
 		"recovers": {fail(2, "ssh: connect to host git.example.com port 22: Connection timed out"), 4, "", false},
-		"stays away": {fail(9, "ssh: Could not resolve hostname git.example.com: Name or service not known"), 3,
-			"The server git.example.com was not found: the name may be misspelt, or the network is down.", true},
-		"refused": {fail(9, "git@git.example.com: Permission denied (publickey)."), 1,
-			"Access to the repository", false},
+		"stays away": {
+			fail(9, "ssh: Could not resolve hostname git.example.com: Name or service not known"), 3,
+			"The server git.example.com was not found: the name may be misspelt, or the network is down.", true,
+		},
+		"refused": {
+			fail(9, "git@git.example.com: Permission denied (publickey)."), 1,
+			"Access to the repository", false,
+		},
 		"unknown": {fail(9, "ERROR: Repository not found."), 1, "does not exist, or this site has no access to it", false},
-		"other host key": {fail(9, "Host key verification failed."), 1,
-			"The server git.example.com shows another key than it did at first", false},
+		"other host key": {
+			fail(9, "Host key verification failed."), 1,
+			"The server git.example.com shows another key than it did at first", false,
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

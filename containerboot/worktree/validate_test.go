@@ -102,8 +102,10 @@ func long(n int, s string) string { return strings.Repeat(s, n) }
 
 // FuzzBranch: what New accepts as a branch git does too, and it is no option.
 func FuzzBranch(f *testing.F) {
-	for _, seed := range []string{"main", "edit/one", "-x", "a..b", "a/", "/a", "a//b", ".a", "a/.b", "a.lock", "a.lock/b", "a@{b", "@", "a b",
-		"a~", "a^", "a:", "a?", "a*", "a[", "a\\", "a\x7f", "ü", "HEAD", "a.", "a/b.", "refs/heads/a"} {
+	for _, seed := range []string{
+		"main", "edit/one", "-x", "a..b", "a/", "/a", "a//b", ".a", "a/.b", "a.lock", "a.lock/b", "a@{b", "@", "a b",
+		"a~", "a^", "a:", "a?", "a*", "a[", "a\\", "a\x7f", "ü", "HEAD", "a.", "a/b.", "refs/heads/a",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, branch string) {
