@@ -251,11 +251,18 @@ func adminSleepSession(r *http.Request, _ *App, live *running) (any, error) {
 	return describeSession(rec), nil
 }
 
+// deleted is the answer of DELETE /webordinary/sessions/{id}.
+type deleted struct {
+	// Notice says which work was kept on disk because it is on no branch yet.
+	Notice string `json:"notice,omitempty"`
+}
+
 func adminDeleteSession(r *http.Request, _ *App, live *running) (any, error) {
-	if err := live.service.Delete(context.WithoutCancel(r.Context()), r.PathValue("id")); err != nil {
-		return nil, err
+	err := live.service.Delete(context.WithoutCancel(r.Context()), r.PathValue("id"))
+	if errors.Is(err, sessions.ErrUnsaved) {
+		return deleted{Notice: err.Error()}, nil // it is deleted; its folder stays
 	}
-	return struct{}{}, nil
+	return deleted{}, err
 }
 
 // Interface guard

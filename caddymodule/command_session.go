@@ -224,12 +224,17 @@ func runSessionSleep(ctx context.Context, c *cli, args []string) error {
 }
 
 func runSessionDelete(ctx context.Context, c *cli, args []string) error {
-	var none struct{}
-	err := c.viaEdge(ctx, http.MethodDelete, sessionPath(args[0]), nil, &none, func(s *sessions.Service) error {
+	var done deleted
+	err := c.viaEdge(ctx, http.MethodDelete, sessionPath(args[0]), nil, &done, func(s *sessions.Service) error {
 		return s.Delete(ctx, args[0])
 	})
 	if err != nil {
 		return fmt.Errorf("deleting session %q: %w", args[0], err)
+	}
+	if done.Notice != "" {
+		if _, err := fmt.Fprintln(c.errs, done.Notice); err != nil {
+			return err
+		}
 	}
 	if c.json {
 		return c.printJSON(map[string]string{"deleted": args[0]})
