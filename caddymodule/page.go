@@ -1,12 +1,11 @@
 package caddymodule
 
 import (
-	"crypto/rand"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"github.com/webordinary/router/containerboot/bootapi"
@@ -121,7 +120,7 @@ const requestIDPlaceholder = "http.webordinary_router.request_id"
 // {http.request.uuid}, which is kept among the request's variables: after a request was
 // proxied in vain, a dial that goes on in the background may still read those.
 func newRequestID(r *http.Request) string {
-	id := strings.ToLower(rand.Text()[:16])
+	id := uuid.NewString()
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Set(requestIDPlaceholder, id)
 	}
