@@ -101,6 +101,8 @@ func TestRequestsUnderWayAtTheEnd(t *testing.T) {
 	<-asked
 	require.NoError(t, c.cmd.Process.Signal(syscall.SIGTERM))
 	c.await(func() bool { return strings.Contains(c.logged(), `"stopping"`) })
+	saved := func() bool { return strings.Contains(c.logged(), "work saved") }
+	assert.Never(t, saved, time.Second, 5*time.Millisecond, "while a request is under way")
 	close(goOn)
 	assert.Equal(t, "200 done <nil>", <-answered)
 	assert.Zero(t, c.exited())

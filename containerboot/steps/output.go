@@ -14,6 +14,9 @@ import (
 // homePage is the file that answers for the root of a site.
 const homePage = "index.html"
 
+// errNoHomePage tells the operator of a site that has none on purpose what to do.
+var errNoHomePage = errors.New("where a site has no home page build.healthPath must name another page")
+
 // outputDir is where the build's output is while it is out of the workspace.
 func (b *Builder) outputDir() string { return filepath.Join(b.cfg.Private, "output") }
 
@@ -93,13 +96,9 @@ func (b *Builder) checkOutput(dir string) error {
 	if b.cfg.Site.HealthPath != "" {
 		return nil
 	}
-	info, err := os.Stat(filepath.Join(dir, homePage))
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no file", homePage)
+	if info, err := os.Stat(filepath.Join(dir, homePage)); err == nil && info.Mode().IsRegular() {
+		return nil
 	}
-	if err != nil {
-		return fail(bootapi.PhaseBuilding, fmt.Errorf("%w; build.healthPath names the page of a site that has none there", err),
-			"The build succeeded but left no %s in the folder %q.", homePage, filepath.ToSlash(b.output))
-	}
-	return nil
+	return fail(bootapi.PhaseBuilding, errNoHomePage,
+		"The build succeeded but left no %s in the folder %q.", homePage, filepath.ToSlash(b.output))
 }
