@@ -29,6 +29,7 @@ func (x *session) run(ctx context.Context) {
 	if err := x.job.run(ctx, x.boot); err != nil {
 		if ctx.Err() == nil {
 			x.failed("boot failed", err)
+			x.markBroken(true)
 		}
 		return
 	}
@@ -79,6 +80,9 @@ func (x *session) boot(ctx context.Context) error {
 	x.board.Content(prepared.Commit, prepared.Branch)
 	if !prepared.Cloned {
 		x.board.Reuse("clone")
+		if err := x.mend(ctx); err != nil {
+			return err
+		}
 	}
 	if prepared.Restored != "" {
 		x.log.Info("unpushed work restored", zap.String("commit", prepared.Restored))
@@ -89,6 +93,7 @@ func (x *session) boot(ctx context.Context) error {
 	if err := x.probe(ctx); err != nil {
 		return err
 	}
+	x.markBroken(false)
 	x.account.Touch(activity.KindWake)
 	x.board.Enter(bootapi.PhaseReady, "")
 	return nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -108,6 +109,26 @@ func TestRemoteIsFollowedAfterAWake(t *testing.T) {
 	})
 	assert.FileExists(t, w.workspace("s1")+"/mine.txt")
 	assert.Equal(t, w.git(w.work, "rev-parse", "HEAD"), c.status().Commit)
+}
+
+// TestWhatWasMendedOnTheRemoteIsBuilt wakes a session whose last boot failed.
+func TestWhatWasMendedOnTheRemoteIsBuilt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, with(plainSite, map[string]string{"build.mjs": "throw new Error('the oven is cold')"}))
+	claim := w.claim("s1")
+	c, status := w.boot(claim)
+	require.NotNil(t, status.Failure)
+	c.stop()
+
+	c, status = w.boot(claim)
+	require.NotNil(t, status.Failure, "nobody mended it yet")
+	c.stop()
+
+	w.push(map[string]string{"build.mjs": plainSite["build.mjs"]})
+	c, status = w.ready(claim)
+	assert.Equal(t, w.git(w.work, "rev-parse", "HEAD"), status.Commit)
+	assert.NoFileExists(t, filepath.Join(w.dir, "sessions/s1/broken"))
+	c.stop()
 }
 
 // fetch is get for other goroutines than the test's own.

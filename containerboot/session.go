@@ -26,6 +26,7 @@ type session struct {
 	born     time.Time
 	claim    bootapi.Claim
 	prefix   string // decoded
+	private  string // the folder beside the workspace that is ours
 	board    *progress.Board
 	account  *activity.Account
 	log      *zap.Logger
@@ -61,6 +62,7 @@ func newSession(life context.Context, s *settings, claim bootapi.Claim, board *p
 		born:     time.Now(),
 		claim:    claim,
 		prefix:   prefix,
+		private:  s.private(),
 		board:    board,
 		account:  account,
 		log:      log,
