@@ -35,7 +35,7 @@ func (x *session) markBroken(broken bool) {
 // whoever mends a site does so on the remote. Any other boot asks the remote afterwards.
 func (x *session) mend(ctx context.Context) error {
 	if _, err := os.Stat(x.brokenMark()); err != nil {
-		return nil //nolint:nilerr // no mark, no need
+		return nil
 	}
 	x.board.Step("looking for what was mended")
 	syncing, done := context.WithTimeout(ctx, mendTimeout)
