@@ -35,14 +35,20 @@ somebody opens it.`
 	wake.Long = "Wakes a session, shows its progress, and waits until its site answers.\nIt needs a running edge. Ctrl-C stops the waiting, not the wake."
 
 	group(cmd)
+	list := command("list [CLIENT]", "Lists sessions, of one client or of all", "", cobra.MaximumNArgs(1), runSessionList)
+	list.ValidArgsFunction = completeClients
 	cmd.AddCommand(
-		create,
-		command("list [CLIENT]", "Lists sessions, of one client or of all", "", cobra.MaximumNArgs(1), runSessionList),
+		create, list,
 		command("get ID", "Prints a session", "", cobra.ExactArgs(1), runSessionGet),
 		wake,
 		command("sleep ID", "Saves a session's work and stops its container; needs a running edge", "", cobra.ExactArgs(1), runSessionSleep),
 		command("delete ID", "Saves a session's work, stops its container, and forgets the session", "", cobra.ExactArgs(1), runSessionDelete),
 	)
+	for _, sub := range cmd.Commands() {
+		if sub.ValidArgsFunction == nil {
+			sub.ValidArgsFunction = completeSessions
+		}
+	}
 	return cmd
 }
 
@@ -78,6 +84,30 @@ func (c *cli) viaEdge(ctx context.Context, method, path string, body, answer any
 // sessionPath is a session's path in the admin API, or that of a verb below it.
 func sessionPath(id string, verb ...string) string {
 	return strings.Join(append([]string{"sessions", url.PathEscape(id)}, verb...), "/")
+}
+
+// completeSessions offers the ids of sessions to the shell, with client and thread.
+func completeSessions(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	c, closeCLI, err := newCLI(cmd)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	defer closeCLI()
+	var ids []string
+	err = c.withService(func(s *sessions.Service) error {
+		records, err := s.List(cmd.Context(), "", "", pageSize)
+		for _, rec := range records {
+			ids = append(ids, rec.SessionID+"\t"+rec.ClientID+" "+rec.ThreadID)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
 }
 
 func runSessionCreate(ctx context.Context, c *cli, args []string) error {

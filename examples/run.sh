@@ -112,6 +112,17 @@ for name in $(git rev-parse --local-env-vars) GIT_TEMPLATE_DIR \
 	unset "$name"
 done
 
+# Linux lets a second edge share the first one's ports, and each would get some of the
+# requests.
+if message=$(bin/caddy webordinary client list --links --wait 200ms 2>&1); then
+	die "an edge with this data folder is running already"
+fi
+case $message in
+*'works on other data'* | *'is something else'*)
+	die "another server answers at $WEBORDINARY_ADMIN: end it, or set WEBORDINARY_ADMIN, WEBORDINARY_HTTP_PORT and WEBORDINARY_HTTPS_PORT"
+	;;
+esac
+
 for client in amelia bramble; do
 	make_repository "$client"
 	add_client "$client"

@@ -163,7 +163,7 @@ func (s *Service) askIdle(ctx context.Context, e *live) {
 		e.mu.Unlock()
 		return
 	case reply.Agreed:
-		if err := s.drain(ctx, h, "idle"); err != nil && ctx.Err() == nil {
+		if err := s.drain(ctx, h, "idle", reply.Save); err != nil && ctx.Err() == nil {
 			log.Error("putting idle session to sleep", zap.Error(err))
 		}
 		return

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/webordinary/router/containerboot/bootapi"
 )
 
 const (
@@ -165,11 +167,15 @@ func (s *Service) putToSleep(ctx context.Context, e *live, reason string) (Recor
 	if !reply.Agreed {
 		return h.record(), fmt.Errorf("%w: %s", ErrNotSaved, reply.Reason)
 	}
-	return h.record(), s.drain(ctx, h, reason)
+	return h.record(), s.drain(ctx, h, reason, reply.Save)
 }
 
 // drain stops a container that has agreed to it: its work is saved.
-func (s *Service) drain(ctx context.Context, h *held, reason string) error {
+func (s *Service) drain(ctx context.Context, h *held, reason string, save *bootapi.SaveResult) error {
+	if save != nil && save.Where == bootapi.SavedInBundle {
+		s.logger(h.record()).Warn("work could not be pushed and is kept in the cache until it can",
+			zap.String("commit", clip(save.Commit, maxRefusal)), zap.String("remote_error", clip(save.Error, maxRefusal)))
+	}
 	writing, cancel := context.WithTimeout(ctx, drainPatience)
 	err := h.apply(writing, Event{Kind: EventDrain, Holder: s.edge})
 	cancel()

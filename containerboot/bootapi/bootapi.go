@@ -225,9 +225,13 @@ type QuiesceReply struct {
 	Save *SaveResult `json:"save,omitempty"`
 }
 
+// SavedInBundle is SaveResult.Where for work that could not be pushed: it is kept in the
+// cache, and pushed by a later save.
+const SavedInBundle = "bundle"
+
 // SaveResult says where work was saved.
 type SaveResult struct {
-	// Where is "nothing" (no changes), "remote", or "bundle" (kept in the cache because the push failed).
+	// Where is "nothing" (no changes), "remote", or SavedInBundle.
 	Where  string `json:"where"`
 	Commit string `json:"commit,omitempty"`
 	// Error says why the remote did not take it, for the operator.

@@ -271,9 +271,9 @@ func TestUnreadableFileDoesNotStopTheOthers(t *testing.T) {
 		}))
 		require.NoError(t, os.Chmod(filepath.Dir(root), 0o755))
 		binary := filepath.Join(root, "helper")
-		data, err := os.ReadFile(os.Args[0])
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(binary, data, 0o755))
+		// Not written by this process: a child that another test starts at the same
+		// moment would inherit the open file, and it could not be run.
+		require.NoError(t, exec.CommandContext(t.Context(), "cp", os.Args[0], binary).Run())
 		cmd.Path = binary
 		cmd.Dir = root
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
