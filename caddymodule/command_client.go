@@ -196,6 +196,7 @@ func (c *cli) showPut(res putResult, n, of int) (err error) {
 
 // clientInfo is a client as `client get --json` and `client list --json` show it.
 type clientInfo struct {
+	ClientID  string             `json:"clientId"`
 	Config    configstore.Client `json:"config"`
 	Version   int64              `json:"version"`
 	CreatedAt time.Time          `json:"createdAt,omitzero"`
@@ -204,7 +205,7 @@ type clientInfo struct {
 
 // describeClient shows a record without its key.
 func describeClient(r configstore.Record) clientInfo {
-	return clientInfo{Config: r.Client.Redacted(), Version: r.Version, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt}
+	return clientInfo{ClientID: r.Client.ClientID, Config: r.Client.Redacted(), Version: r.Version, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt}
 }
 
 func runClientGet(ctx context.Context, c *cli, args []string) (err error) {

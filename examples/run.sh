@@ -6,6 +6,8 @@
 #   WEBORDINARY_HTTPS_PORT  default 8443
 #   WEBORDINARY_ADMIN       Caddy's admin endpoint, default localhost:2019
 #   WEBORDINARY_DATA        where everything is kept, default .data in this tree
+#   WEBORDINARY_API_UPSTREAM, or API_UPSTREAM as containerboot calls it
+#                           what gets /session/ID/api/, default the site itself
 #
 # What exists already in the data folder is left as it is: to begin anew, remove
 # the folder.
@@ -98,9 +100,11 @@ WEBORDINARY_HTTP_PORT=${WEBORDINARY_HTTP_PORT:-8080}
 WEBORDINARY_HTTPS_PORT=${WEBORDINARY_HTTPS_PORT:-8443}
 WEBORDINARY_ADMIN=${WEBORDINARY_ADMIN:-localhost:2019}
 WEBORDINARY_DATA=${WEBORDINARY_DATA:-$root/.data}
+WEBORDINARY_API_UPSTREAM=${WEBORDINARY_API_UPSTREAM:-${API_UPSTREAM:-}}
 mkdir -p -- "$WEBORDINARY_DATA"
 WEBORDINARY_DATA=$(CDPATH='' cd -- "$WEBORDINARY_DATA" && pwd)
-export WEBORDINARY_HTTP_PORT WEBORDINARY_HTTPS_PORT WEBORDINARY_ADMIN WEBORDINARY_DATA
+export WEBORDINARY_HTTP_PORT WEBORDINARY_HTTPS_PORT WEBORDINARY_ADMIN WEBORDINARY_DATA \
+	WEBORDINARY_API_UPSTREAM
 
 cd "$root"
 
