@@ -308,6 +308,12 @@ func (c *container) await(f func() bool) {
 	require.Eventually(c.t, f, time.Minute, 5*time.Millisecond, "log:\n%s", c.logged())
 }
 
+// says waits until the log has a text: it comes over a pipe, later than an answer may.
+func (c *container) says(text string) {
+	c.t.Helper()
+	c.await(func() bool { return strings.Contains(c.logged(), text) })
+}
+
 func (c *container) quiesce(idle time.Duration) bootapi.QuiesceReply {
 	c.t.Helper()
 	code, body := c.post(bootapi.PathQuiesce, bootapi.QuiesceRequest{IdleMillis: idle.Milliseconds()})

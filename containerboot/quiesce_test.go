@@ -93,7 +93,7 @@ func TestQuiesceWithoutASave(t *testing.T) {
 	assert.Contains(t, r.Reason, "save failed: ")
 	code, _ := c.post(bootapi.PathSave, nil)
 	assert.Equal(t, http.StatusInternalServerError, code)
-	assert.Contains(t, c.logged(), `"saving on demand failed"`)
+	c.says(`"saving on demand failed"`)
 	code, _ = c.post(bootapi.PathRebuild, nil)
 	assert.Equal(t, http.StatusAccepted, code, "writes are taken again")
 	require.NoError(t, os.Rename(git+".away", git))
