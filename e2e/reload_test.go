@@ -45,7 +45,7 @@ func TestReloadsDropNothing(t *testing.T) {
 	same := e.ConfigText()
 	for _, step := range []struct{ name, config string }{
 		{"same", same},
-		{"idle timeout", changed(t, same, "{$WEBORDINARY_IDLE_TIMEOUT:\"\"}", "20m")},
+		{"idle timeout", changed(t, same, `"{$WEBORDINARY_IDLE_TIMEOUT}"`, "20m")},
 		{"hosts", changed(t, same, "hosts edit.{client}.localhost", "hosts edit.{client}.localhost {client}-edit.localhost")},
 		{"the router's block", changed(t, same, "new_sessions open", "new_sessions off\n\t\thold_timeout 45s")},
 		{"same again", same},
