@@ -64,7 +64,7 @@ func container() int {
 		return 3
 	}
 	if strings.HasPrefix(id, "environ") {
-		_ = os.WriteFile(filepath.Join(dir, "environ"), []byte(strings.Join(os.Environ(), "\n")), 0o600)
+		_ = os.WriteFile(filepath.Join(dir, "environ"), []byte(strings.Join(os.Environ(), "\n")+"\n"), 0o600)
 	}
 
 	stop := make(chan os.Signal, 1)

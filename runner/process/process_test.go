@@ -75,7 +75,8 @@ func lines(t *testing.T, dataDir, id, name string) []string {
 		return nil
 	}
 	require.NoError(t, err)
-	return strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
+	whole := strings.Split(string(data), "\n") // what follows the last newline is none yet
+	return whole[:len(whole)-1]
 }
 
 func eventuallyLines(t *testing.T, dataDir, id, name string, n int) {
