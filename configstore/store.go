@@ -72,8 +72,18 @@ type Store interface {
 	// caller has validated the client (see Prepare). expect is the version that must be stored,
 	// or AnyVersion, or NoVersion (create only).
 	// ErrConflict if another version is stored or none is; ErrExists for
-	// NoVersion if one is; ErrHostTaken if an edit host belongs to another client.
+	// NoVersion if one is; ErrHostTaken if an edit host belongs to another client;
+	// each in a WriteError.
 	Put(ctx context.Context, c Client, expect int64) (Record, error)
+
+	// PutAll is Put of several clients in one transaction: either all are written
+	// or none. It returns the records in the order of the writes. A host may move
+	// between two clients of one call, released by one and claimed by the other.
+	// Errors as of Put, in a WriteError that names the first client found at fault;
+	// also where a client is among the writes twice, or two of them name one host.
+	// ErrTooLarge if they do not fit one transaction of the store, or are more than
+	// MaxWrites; a single one always fits. No writes are no error.
+	PutAll(ctx context.Context, writes []Write) ([]Record, error)
 
 	// Delete removes a client and releases its hosts. ErrNotFound if there is
 	// none, ErrConflict if expect is neither AnyVersion nor the stored version.

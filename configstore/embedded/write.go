@@ -12,20 +12,58 @@ import (
 
 // Put implements configstore.Store.
 func (s *Store) Put(ctx context.Context, c configstore.Client, expect int64) (configstore.Record, error) {
-	var stored configstore.Record
-	err := s.write(ctx, func(tx *sql.Tx) error {
-		held, err := heldRow(ctx, tx, c.ClientID)
-		if err != nil {
-			return err
-		}
-		if err := checkPut(held, c.ClientID, expect); err != nil {
-			return err
-		}
-		stored, err = s.replace(ctx, tx, held, c)
+	records, err := s.PutAll(ctx, []configstore.Write{{Client: c, Expect: expect}})
+	if err != nil {
+		return configstore.Record{}, err
+	}
+	return records[0], nil
+}
+
+// PutAll implements configstore.Store.
+func (s *Store) PutAll(ctx context.Context, writes []configstore.Write) ([]configstore.Record, error) {
+	if err := configstore.CheckWrites(writes); err != nil || len(writes) == 0 {
+		return nil, err
+	}
+	var stored []configstore.Record
+	err := s.write(ctx, func(tx *sql.Tx) (err error) {
+		stored, err = s.putAll(ctx, tx, writes)
 		return err
 	})
-	if err != nil {
-		return configstore.Record{}, fmt.Errorf("putting client %q: %w", c.ClientID, translate(err))
+	var named *configstore.WriteError
+	switch {
+	case err == nil:
+		return stored, nil
+	case errors.As(err, &named):
+		return nil, &configstore.WriteError{ClientID: named.ClientID, Err: translate(named.Err)}
+	case len(writes) == 1:
+		return nil, &configstore.WriteError{ClientID: writes[0].Client.ClientID, Err: translate(err)}
+	default:
+		return nil, fmt.Errorf("putting %d clients: %w", len(writes), translate(err))
+	}
+}
+
+// putAll checks all writes and releases the hosts of all before it claims those of any, so
+// that hosts may move among them.
+func (s *Store) putAll(ctx context.Context, tx *sql.Tx, writes []configstore.Write) ([]configstore.Record, error) {
+	held := make([]*row, len(writes))
+	for i, w := range writes {
+		var err error
+		if held[i], err = heldRow(ctx, tx, w.Client.ClientID); err == nil {
+			err = checkPut(held[i], w.Client.ClientID, w.Expect)
+		}
+		if err == nil {
+			_, err = tx.ExecContext(ctx, `DELETE FROM configstore_hosts WHERE client_id = ?`, w.Client.ClientID)
+		}
+		if err != nil {
+			return nil, &configstore.WriteError{ClientID: w.Client.ClientID, Err: err}
+		}
+	}
+	stored := make([]configstore.Record, len(writes))
+	for i, w := range writes {
+		var err error
+		if stored[i], err = s.replace(ctx, tx, held[i], w.Client); err != nil {
+			return nil, &configstore.WriteError{ClientID: w.Client.ClientID, Err: err}
+		}
 	}
 	return stored, nil
 }
@@ -129,13 +167,10 @@ func (s *Store) replace(ctx context.Context, tx *sql.Tx, held *row, c configstor
 	return r, s.log(ctx, tx, c.ClientID, r.Version, false)
 }
 
-// claim makes the client's claims those of its config.
+// claim claims the hosts of a client, which holds none.
 func claim(ctx context.Context, tx *sql.Tx, c configstore.Client) error {
 	hosts, err := c.EditHosts()
 	if err != nil {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, `DELETE FROM configstore_hosts WHERE client_id = ?`, c.ClientID); err != nil {
 		return err
 	}
 	for _, host := range hosts {
