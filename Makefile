@@ -32,21 +32,25 @@ run: build
 
 # One after the other, so that the end-to-end tests measure the edge and not their neighbours.
 .PHONY: test
-test: build .cache/gotest
-	@sh tools/need.sh chromium
+test: build .cache/gotest needed
 	@.cache/gotest -race -count=1 -timeout=10m -- $(PACKAGES) -- ./e2e/...
 
-.PHONY: e2e
-e2e: build .cache/gotest
+# A browser for the end-to-end tests, and Java for DynamoDB Local, which the tests install.
+.PHONY: needed
+needed:
 	@sh tools/need.sh chromium
+	@sh tools/need.sh java default-jre-headless
+
+.PHONY: e2e
+e2e: build .cache/gotest needed
 	@.cache/gotest -race -count=1 -timeout=10m $(if $(RUN),-run='$(RUN)') -- ./e2e/...
 
 .PHONY: torture
-torture: build .cache/gotest
+torture: build .cache/gotest needed
 	@TORTURE=1 .cache/gotest -race -count=1 -timeout=60m $(if $(RUN),-run='$(RUN)') -- ./e2e/... ./sessions/...
 
 .PHONY: bench
-bench: build
+bench: build needed
 	@$(GO) test -run='^$$' -bench=. -benchtime=1x -timeout=30m ./bench
 
 .PHONY: fuzz
