@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"go.uber.org/zap"
@@ -18,17 +17,30 @@ type FollowOptions struct {
 	// what other tools wrote past the change log; it is varied by a fifth, so that
 	// edges don't scan together. Default: 10m.
 	Reconcile time.Duration
-	// MaxBackoff bounds the time between two tries while the store is unavailable.
-	// Default: 10s.
+	// MaxBackoff bounds the time between two tries while the store is unavailable; it
+	// is varied by a fifth too. Default: 2s.
 	MaxBackoff time.Duration
+	// Snapshot is the file in which the table outlives this process: a start while the
+	// store is down serves from it. Empty: none is read or written.
+	Snapshot string
+	// Store is the identity of the store. A snapshot of another one is ignored.
+	Store string
 	// Logger tells of broken rows and of an unavailable store. Default: none.
 	Logger *zap.Logger
 }
 
-// Timeouts of one call of the store.
+// Limits of the store's answers. With MaxBackoff they make for a table that is up to date
+// within 5 seconds of the end of an outage, though all calls hung in it.
 const (
-	scanTimeout    = 5 * time.Minute
-	changesTimeout = 10 * time.Second
+	// startTimeout bounds the question whether a snapshot is still up to date; after
+	// that it is served as it is.
+	startTimeout = 2 * time.Second
+	// changesTimeout bounds a poll.
+	changesTimeout = 3 * time.Second
+	// scanBegins is how soon a scan must come up with its first entry, and
+	// scanGoesOn with each further one.
+	scanBegins = 4 * time.Second
+	scanGoesOn = 30 * time.Second
 )
 
 func (o FollowOptions) withDefaults() FollowOptions {
@@ -39,7 +51,7 @@ func (o FollowOptions) withDefaults() FollowOptions {
 		o.Reconcile = 10 * time.Minute
 	}
 	if o.MaxBackoff <= 0 {
-		o.MaxBackoff = 10 * time.Second
+		o.MaxBackoff = 2 * time.Second
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
@@ -48,68 +60,84 @@ func (o FollowOptions) withDefaults() FollowOptions {
 }
 
 // Follow keeps a table up to date with a store until ctx ends, and returns once nothing
-// of it runs any more. While the store is unavailable the table stays as it is, and not
-// loaded if it was not. No error of the store ends it.
+// of it runs any more. While the store is unavailable the table stays as it is; one that
+// is not loaded yet is loaded from the snapshot, where there is one. No error of the
+// store ends it.
 func Follow(ctx context.Context, store Store, table *Table, o FollowOptions) {
-	f := follower{store: store, table: table, FollowOptions: o.withDefaults(), scans: make(chan scanned, 1)}
+	f := follower{
+		store: store, table: table, FollowOptions: o.withDefaults(),
+		scans: make(chan scanned, 1), saver: saver{saves: make(chan error, 1)}, reported: make(map[RowFault]bool),
+	}
 	f.run(ctx)
 }
 
+// follower is what Follow does; its fields belong to the goroutine of run.
 type follower struct {
 	FollowOptions
 	store Store
 	table *Table
 
-	position Position // empty until a scan was taken
+	// position is up to where in the change log the table has come; empty: not known,
+	// only a scan helps.
+	position    Position
+	pollRetries retries
+
 	// Scans run beside the polls, which thereby stay in time however long a scan takes.
-	scans        chan scanned
-	scanning     bool
-	scanFailures int // tries since the last that succeeded; likewise
-	pollFailures int
+	scans       chan scanned
+	scanning    bool
+	scanRetries retries
+
+	saver
+	// keptBack: there is a snapshot too old to be brought up to date, to be published
+	// if the store cannot be scanned either.
+	keptBack bool
+
 	// reported keeps a fault that every poll repeats from being logged each time.
 	reported map[RowFault]bool
 }
 
-// scanned is the outcome of reading the whole store.
-type scanned struct {
-	builder  *baseBuilder
-	position Position
-	err      error
-}
-
 func (f *follower) run(ctx context.Context) {
-	f.startScan(ctx)
-	defer func() {
-		if f.scanning {
-			<-f.scans
-		}
-	}()
-	poll := time.NewTimer(f.Interval)
+	poll := time.NewTimer(f.start(ctx))
 	defer poll.Stop()
-	reconcile := time.NewTimer(jittered(f.Reconcile))
-	defer reconcile.Stop()
+	scan := time.NewTimer(0)
+	defer scan.Stop()
+	save := time.NewTicker(saveInterval)
+	defer save.Stop()
+	defer f.end()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case s := <-f.scans:
 			f.scanning = false
-			reconcile.Reset(f.take(ctx, s))
-		case <-reconcile.C:
+			scan.Reset(f.take(ctx, s))
+		case <-scan.C:
+			if f.position != "" && f.pollRetries.failures > 0 {
+				scan.Reset(f.Interval) // the store is down: nothing is urgent but the polls
+				continue
+			}
 			f.startScan(ctx)
 		case <-poll.C:
 			poll.Reset(f.poll(ctx))
+		case <-save.C:
+			f.save()
+		case err := <-f.saves:
+			f.saved(err)
 		}
 	}
 }
 
-// startScan starts a scan unless one runs.
-func (f *follower) startScan(ctx context.Context) {
+// end waits for what runs beside, and saves what has not been saved.
+func (f *follower) end() {
 	if f.scanning {
-		return
+		<-f.scans
 	}
-	f.scanning = true
-	go func() { f.scans <- f.scan(ctx) }()
+	if f.saving {
+		f.saved(<-f.saves)
+	}
+	if f.saveLast(); f.saving {
+		f.saved(<-f.saves)
+	}
 }
 
 // poll applies the changes since the last poll and returns when to poll next.
@@ -117,7 +145,8 @@ func (f *follower) poll(ctx context.Context) time.Duration {
 	if f.position == "" {
 		return f.Interval
 	}
-	changes, position, err := f.changes(ctx, f.position)
+	began := time.Now()
+	changes, position, err := f.changes(ctx, f.position, changesTimeout)
 	switch {
 	case errors.Is(err, ErrPositionLost):
 		f.Logger.Info("change log no longer reaches back, loading the routing table anew")
@@ -125,48 +154,17 @@ func (f *follower) poll(ctx context.Context) time.Duration {
 		f.startScan(ctx)
 		return f.Interval
 	case err != nil:
-		return f.failed(ctx, &f.pollFailures, err)
+		return f.failed(ctx, &f.pollRetries, time.Since(began), err)
 	}
-	f.succeeded(&f.pollFailures)
+	f.succeeded(&f.pollRetries)
 	f.report(f.table.Apply(changes))
-	f.position = position
+	f.moved(position)
 	return f.Interval
 }
 
-// take publishes a scan together with what changed while it ran, and returns when to
-// scan next.
-func (f *follower) take(ctx context.Context, s scanned) time.Duration {
-	if s.err != nil {
-		return f.failed(ctx, &f.scanFailures, s.err)
-	}
-	changes, position, err := f.changes(ctx, s.position)
-	if err != nil {
-		return f.failed(ctx, &f.scanFailures, err)
-	}
-	f.succeeded(&f.scanFailures)
-	f.reported = make(map[RowFault]bool)
-	f.report(f.table.load(s.builder, changes))
-	f.position = position
-	return jittered(f.Reconcile)
-}
-
-// scan reads the whole store.
-func (f *follower) scan(ctx context.Context) scanned {
-	ctx, cancel := context.WithTimeout(ctx, scanTimeout)
-	defer cancel()
-	s := scanned{builder: new(baseBuilder)}
-	s.position, s.err = f.store.Scan(ctx, func(e Entry) error {
-		s.builder.add(e)
-		return nil
-	})
-	if s.err != nil {
-		s.err = fmt.Errorf("scanning the config store: %w", s.err)
-	}
-	return s
-}
-
-func (f *follower) changes(ctx context.Context, since Position) ([]Change, Position, error) {
-	ctx, cancel := context.WithTimeout(ctx, changesTimeout)
+// changes asks for what changed since a position.
+func (f *follower) changes(ctx context.Context, since Position, limit time.Duration) ([]Change, Position, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	changes, position, err := f.store.Changes(ctx, since)
 	if err != nil {
@@ -175,6 +173,13 @@ func (f *follower) changes(ctx context.Context, since Position) ([]Change, Posit
 	return changes, position, nil
 }
 
+// moved takes note of how far the table has come.
+func (f *follower) moved(to Position) {
+	f.unsaved = f.unsaved || to != f.position
+	f.position = to
+}
+
+// report logs what the table leaves out.
 func (f *follower) report(faults []RowFault) {
 	for _, fault := range faults {
 		if f.reported[fault] {
@@ -184,28 +189,4 @@ func (f *follower) report(faults []RowFault) {
 		f.Logger.Error("client is not routed as stored",
 			zap.String("client", fault.ClientID), zap.String("host", fault.Host), zap.String("reason", fault.Reason))
 	}
-}
-
-// failed counts a failure and returns when to try again. It logs the first of several;
-// Info.CheckedAt tells of the others.
-func (f *follower) failed(ctx context.Context, failures *int, err error) time.Duration {
-	*failures++
-	if *failures == 1 && ctx.Err() == nil {
-		f.Logger.Warn("following the config store failed, the routing table stays as it is",
-			zap.Error(err), zap.Bool("loaded", f.table.Loaded()))
-	}
-	const first = 200 * time.Millisecond
-	return jittered(min(first<<min(*failures-1, 16), f.MaxBackoff))
-}
-
-func (f *follower) succeeded(failures *int) {
-	if *failures > 0 {
-		f.Logger.Info("config store answers again", zap.Int("failures", *failures))
-	}
-	*failures = 0
-}
-
-// jittered varies a time by a fifth either way.
-func jittered(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64())) //nolint:gosec // nothing secret depends on it
 }

@@ -24,8 +24,12 @@ type Route struct {
 // no locks, do no I/O and allocate nothing; writers publish a new generation at once, so
 // that a reader sees a change of a client whole. See Follow for what fills it.
 type Table struct {
-	current   atomic.Pointer[generation]
-	checkedAt atomic.Int64 // Unix nanoseconds; 0: never
+	current atomic.Pointer[generation]
+
+	// What is noted beside the generations; see Info.
+	checkedAt  atomic.Int64 // Unix nanoseconds; 0: never
+	lastChange atomic.Pointer[SeenChange]
+	failure    atomic.Pointer[failure]
 
 	mu sync.Mutex // held by writers
 	// contested has every host that several clients are entitled to, with their ids.
@@ -38,20 +42,6 @@ type generation struct {
 	base     *base
 	overlay  overlay
 	info     Info
-}
-
-// Info describes a table.
-type Info struct {
-	// Clients and Hosts are how many are routed.
-	Clients, Hosts int
-	// LoadedAt is when the table was last loaded as a whole; zero: never.
-	LoadedAt time.Time
-	// ChangedAt is when a client last changed, or LoadedAt.
-	ChangedAt time.Time
-	// CheckedAt is when the store last said that this is all; zero: never.
-	CheckedAt time.Time
-	// Source is where the table was loaded from ("store"); empty: not loaded.
-	Source string
 }
 
 // NewTable returns an empty table which is not loaded.
@@ -102,47 +92,53 @@ func (t *Table) Loaded() bool { return !t.current.Load().info.LoadedAt.IsZero() 
 // Len returns the number of clients.
 func (t *Table) Len() int { return t.current.Load().info.Clients }
 
-// Info describes the table as it is now.
-func (t *Table) Info() Info {
-	info := t.current.Load().info
-	if at := t.checkedAt.Load(); at != 0 {
-		info.CheckedAt = time.Unix(0, at)
-	}
-	return info
-}
-
-// Replace loads the table with these entries and nothing else. Broken rows are left
-// out and reported.
+// Replace loads the table with these entries and nothing else, as a scan does. Broken
+// rows are left out and reported.
 func (t *Table) Replace(entries iter.Seq[Entry]) []RowFault {
 	var bb baseBuilder
 	for e := range entries {
 		bb.add(e)
 	}
-	return t.load(&bb, nil)
+	return t.load(loading{builder: &bb, source: SourceScan})
 }
 
-// load publishes what was gathered, with the changes that came meanwhile, as one.
-func (t *Table) load(bb *baseBuilder, changes []Change) []RowFault {
+// loading is what a table is loaded with.
+type loading struct {
+	builder *baseBuilder
+	// changes came after what was gathered; both are published as one.
+	changes []Change
+	source  Source
+	// checkedAt is when the store said that this is all; zero: now.
+	checkedAt time.Time
+}
+
+// load publishes what was gathered.
+func (t *Table) load(l loading) []RowFault {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
 	held, heldContested := t.current.Load(), t.contested
-	g := t.rebuild(held.patterns, bb)
-	g.info.LoadedAt, g.info.ChangedAt, g.info.Source = now, now, "store"
-	g, faults := t.edit(g, changes)
+	g := t.rebuild(held.patterns, l.builder)
+	g.info.LoadedAt, g.info.ChangedAt, g.info.Source = now, now, l.source
+	g, faults := t.edit(g, l.changes)
 	if held.equal(g) {
 		// Routes that are in use refer to the text of their base: many bases that
 		// differ in nothing would all be kept alive by long connections.
 		kept := *held
-		kept.info.LoadedAt, kept.info.Source = now, "store"
+		kept.info.LoadedAt, kept.info.Source = now, g.info.Source
 		if held.info.LoadedAt.IsZero() {
 			kept.info.ChangedAt = now
 		}
 		g, t.contested = &kept, heldContested
 	}
 	t.current.Store(g)
-	t.checkedAt.Store(now.UnixNano())
-	return append(bb.faults, faults...)
+	checkedAt := l.checkedAt
+	if checkedAt.IsZero() {
+		checkedAt = now
+	}
+	t.checkedAt.Store(checkedAt.UnixNano())
+	t.saw(l.changes)
+	return append(l.builder.faults, faults...)
 }
 
 // Apply brings the table up to date with changes, in their order; those that it knows
@@ -150,9 +146,16 @@ func (t *Table) load(bb *baseBuilder, changes []Change) []RowFault {
 func (t *Table) Apply(changes []Change) []RowFault {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	g, faults := t.edit(t.current.Load(), changes)
+	held := t.current.Load()
+	g, faults := t.edit(held, changes)
+	if g == held && held.info.Source == SourceSnapshot {
+		current := *held // the store has said that the snapshot is all there is
+		current.info.Source = SourceChanges
+		g = &current
+	}
 	t.current.Store(g)
 	t.checkedAt.Store(time.Now().UnixNano())
+	t.saw(changes)
 	return faults
 }
 
@@ -187,7 +190,7 @@ func (t *Table) edit(g *generation, changes []Change) (*generation, []RowFault) 
 	next.overlay = e.next
 	next.info.Clients += e.clients
 	next.info.Hosts += e.hosts
-	next.info.ChangedAt = time.Now()
+	next.info.ChangedAt, next.info.Source = time.Now(), SourceChanges
 	if len(next.overlay.ids) > overlayLimit(len(g.base.rows)) {
 		merged := t.rebuild(g.patterns, next.builder())
 		merged.info.LoadedAt, merged.info.ChangedAt, merged.info.Source = next.info.LoadedAt, next.info.ChangedAt, next.info.Source

@@ -87,7 +87,7 @@ func BenchmarkTableLookup(b *testing.B) {
 func BenchmarkTableLoad(b *testing.B) {
 	table := NewTable(testPatterns(b))
 	for b.Loop() {
-		table.load(new(baseBuilder), nil) // empty, so that the next load is not found equal
+		table.Replace(manyEntries(0)) // empty, so that the next load is not found equal
 		table.Replace(manyEntries(100_000))
 	}
 }

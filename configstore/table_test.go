@@ -74,7 +74,7 @@ func TestTable(t *testing.T) {
 	info := table.Info()
 	assert.Equal(t, 2, info.Clients)
 	assert.Equal(t, 4+3, info.Hosts, "a host that a client names and a pattern gives it counts once")
-	assert.Equal(t, "store", info.Source)
+	assert.Equal(t, SourceScan, info.Source)
 	assert.False(t, info.LoadedAt.IsZero())
 	assert.Equal(t, info.LoadedAt, info.ChangedAt)
 	assert.True(t, info.CheckedAt.Equal(info.LoadedAt))
