@@ -3,7 +3,7 @@ package configstore
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/webordinary/router/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.VerifyTestMain(m) }

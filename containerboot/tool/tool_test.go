@@ -16,7 +16,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
+
+	"github.com/webordinary/router/internal/leaktest"
 )
 
 // asParent makes the test's binary run one tool, to be killed by TestKilled.
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) {
 		_ = Run(context.Background(), sh(script))
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	leaktest.VerifyTestMain(m)
 }
 
 func sh(script string) Command {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/internal/leaktest"
 	"github.com/webordinary/router/sessions"
 )
 
@@ -48,7 +49,7 @@ func Run(t *testing.T, o Options) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			already := goleak.IgnoreCurrent()
-			t.Cleanup(func() { goleak.VerifyNone(t, already) }) // the last, after all are closed
+			t.Cleanup(func() { leaktest.VerifyNone(t, already) }) // the last, after all are closed
 			test(t, o)
 		})
 	}
