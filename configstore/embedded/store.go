@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"time"
 
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"github.com/webordinary/router/configstore"
 )
 
@@ -31,6 +33,8 @@ type Options struct {
 const (
 	// openTimeout bounds creating or upgrading the tables.
 	openTimeout = 30 * time.Second
+	// lockPoll is how often opening is tried again while others open the file.
+	lockPoll = 10 * time.Millisecond
 	// readers is the number of connections that read at the same time.
 	readers = 4
 )
@@ -73,13 +77,29 @@ func Open(path string, o Options) (*Store, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	if s.id, err = s.prepareTables(ctx); err != nil {
+	if s.id, err = s.prepare(ctx, o.BusyTimeout); err != nil {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", configstore.ErrUnavailable, err)
 		}
 		return nil, errors.Join(fmt.Errorf("opening config store %s: %w", path, translate(err)), s.Close())
 	}
 	return s, nil
+}
+
+// prepare is prepareTables, but waits for others who open the file at the same time: of
+// those who are about to give a new one its journal SQLite lets none wait.
+func (s *Store) prepare(ctx context.Context, busyTimeout time.Duration) (id string, _ error) {
+	for deadline := time.Now().Add(busyTimeout); ; {
+		id, err := s.prepareTables(ctx)
+		if code, _ := resultCode(err); code != sqlite3.SQLITE_BUSY || time.Now().After(deadline) {
+			return id, err
+		}
+		select {
+		case <-time.After(lockPoll):
+		case <-ctx.Done():
+			return "", err
+		}
+	}
 }
 
 // Close closes the connections.

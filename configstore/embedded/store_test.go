@@ -14,10 +14,10 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/webordinary/router/configstore"
 	"github.com/webordinary/router/configstore/storetest"
+	"github.com/webordinary/router/internal/leaktest"
 )
 
 // childPath makes the test binary a process that writes to the store at this path.
@@ -25,6 +25,9 @@ const childPath = "EMBEDDED_TEST_CHILD"
 
 // childWrites is how often a child puts the client "shared".
 const childWrites = 20
+
+// patient waits for other writers however slow the disk is.
+var patient = Options{BusyTimeout: time.Minute}
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(childPath); path != "" {
@@ -34,11 +37,11 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	leaktest.VerifyTestMain(m)
 }
 
 func childMain(path string) error {
-	store, err := Open(path, Options{})
+	store, err := Open(path, patient)
 	if err != nil {
 		return err
 	}
@@ -54,7 +57,7 @@ func TestConformance(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Opener {
 		t.Helper()
 		path := filepath.Join(t.TempDir(), "data", "webordinary.db")
-		return func() (configstore.Store, error) { return Open(path, Options{}) }
+		return func() (configstore.Store, error) { return Open(path, patient) }
 	})
 }
 
@@ -164,7 +167,7 @@ func TestOpenedAtOnce(t *testing.T) {
 	stores := make(chan *Store, handles)
 	for range handles {
 		go func() {
-			store, err := Open(path, Options{})
+			store, err := Open(path, patient)
 			assert.NoError(t, err)
 			stores <- store
 		}()
@@ -177,6 +180,28 @@ func TestOpenedAtOnce(t *testing.T) {
 		}
 	}
 	assert.Len(t, ids, 1)
+}
+
+// A new file gets its journal from who opens it first, whom SQLite lets nobody wait for.
+func TestOpenedWhileItIsMade(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "configs.db")
+	require.NoError(t, prepareFile(path))
+	db, err := sql.Open("sqlite", path)
+	require.NoError(t, err)
+	other, err := db.Conn(t.Context())
+	require.NoError(t, err)
+	_, err = other.ExecContext(t.Context(), `BEGIN IMMEDIATE`)
+	require.NoError(t, err)
+
+	_, err = Open(path, Options{BusyTimeout: 50 * time.Millisecond})
+	require.ErrorIs(t, err, configstore.ErrUnavailable)
+	made := make(chan error, 1)
+	time.AfterFunc(200*time.Millisecond, func() {
+		_, err := other.ExecContext(context.Background(), `COMMIT`)
+		made <- errors.Join(err, other.Close(), db.Close())
+	})
+	put(t, open(t, path, patient), "amelia")
+	require.NoError(t, <-made)
 }
 
 func TestProcesses(t *testing.T) {
@@ -290,10 +315,10 @@ func TestUnavailableWhileLocked(t *testing.T) {
 	require.NoError(t, err, "a writer holds up no reader")
 	scan(t, store)
 
-	patient := open(t, path, Options{BusyTimeout: time.Minute})
+	waiting := open(t, path, patient)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err = patient.Put(ctx, testClient("bramble"), configstore.AnyVersion)
+	_, err = waiting.Put(ctx, testClient("bramble"), configstore.AnyVersion)
 	require.ErrorIs(t, err, context.DeadlineExceeded, "the caller's patience counts")
 
 	require.NoError(t, tx.Rollback())

@@ -21,6 +21,9 @@ import (
 // busyTimeout is how long a statement waits for another process's write to end.
 const busyTimeout = 5 * time.Second
 
+// lockPoll is how often opening is tried again while others open the file.
+const lockPoll = 10 * time.Millisecond
+
 // maxConns bounds the connections of one process: one writes, the others read.
 const maxConns = 4
 
@@ -55,10 +58,21 @@ func Open(path string) (*Registry, error) {
 	db.SetMaxOpenConns(maxConns)
 	db.SetMaxIdleConns(maxConns)
 	r := &Registry{db: db, writer: make(chan struct{}, 1)}
-	if err := r.migrate(context.Background()); err != nil {
+	if err := r.prepare(); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening session registry %s: %w", path, err), db.Close())
 	}
 	return r, nil
+}
+
+// prepare is migrate, but waits for others who open the file at the same time: of those
+// who are about to give a new one its journal SQLite lets none wait.
+func (r *Registry) prepare() error {
+	for deadline := time.Now().Add(busyTimeout); ; <-time.After(lockPoll) {
+		err := r.migrate(context.Background())
+		if !isBusy(err) || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // restrict makes the file, if need be, and takes it from all but its owner. SQLite

@@ -3,6 +3,7 @@ package embedded_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -121,6 +122,27 @@ func TestLockedIsUnavailable(t *testing.T) {
 	require.NoError(t, tx.Rollback())
 	_, err = r.Create(t.Context(), rec, 1)
 	require.NoError(t, err)
+}
+
+// A new file gets its journal from who opens it first, whom SQLite lets nobody wait for.
+func TestOpenedWhileItIsMade(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "router.db")
+	db, err := sql.Open("sqlite", path)
+	require.NoError(t, err)
+	other, err := db.Conn(t.Context())
+	require.NoError(t, err)
+	_, err = other.ExecContext(t.Context(), `BEGIN IMMEDIATE`)
+	require.NoError(t, err)
+
+	made := make(chan error, 1)
+	time.AfterFunc(200*time.Millisecond, func() {
+		_, err := other.ExecContext(context.Background(), `COMMIT`)
+		made <- errors.Join(err, other.Close(), db.Close())
+	})
+	r, err := embedded.Open(path)
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	require.NoError(t, <-made)
 }
 
 func TestFullIsUnavailable(t *testing.T) {

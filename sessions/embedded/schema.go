@@ -63,6 +63,11 @@ func (r *Registry) migrate(ctx context.Context) error {
 	})
 }
 
+func isBusy(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && e.Code()&0xff == sqlite3.SQLITE_BUSY
+}
+
 // classify turns errors that another try may get over into ErrUnavailable, and those
 // of an ended context into the context's; the rest it leaves as they are.
 func classify(ctx context.Context, err error) error {
