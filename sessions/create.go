@@ -126,7 +126,7 @@ func (s *Service) createOrResume(ctx context.Context, req CreateRequest, client 
 	}
 	r, err = s.create(ctx, req, client)
 	if err == nil {
-		s.unknown.remove(threadKey(r.ClientID, r.ThreadID))
+		s.flights.outdate(threadKey(r.ClientID, r.ThreadID))
 	}
 	return r, err == nil, err
 }

@@ -1,5 +1,7 @@
 package sessions
 
+import "time"
+
 // Remembered is how many unknown ids a service remembers.
 func Remembered(s *Service) int {
 	s.unknown.mu.Lock()
@@ -23,6 +25,12 @@ func Flights(s *Service) int {
 
 // MaxFlights is how many look-ups the registry gets at once.
 const MaxFlights = maxFlights
+
+// SetFlightPatience sets how long a look-up that begins from now on waits for its turn.
+func SetFlightPatience(s *Service, d time.Duration) { s.flights.patience.Store(int64(d)) }
+
+// SetLostPatience sets how long a container that runs may fail to answer. Not after Start.
+func SetLostPatience(s *Service, d time.Duration) { s.lostPatience = d }
 
 // SweepRecords is a part of what a service does every minute.
 func SweepRecords(s *Service) { s.sweepRecords() }

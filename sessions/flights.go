@@ -2,8 +2,10 @@ package sessions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,9 +21,12 @@ const (
 // a bounded number at once. One that has to wait for its turn is given up when nobody
 // waits for it any more.
 type flights struct {
-	places chan struct{}
-	mu     sync.Mutex
-	byKey  map[string]*flight
+	places   chan struct{}
+	patience atomic.Int64 // flightPatience, but in tests
+	unknown  *unknownIDs  // keys of which a look-up found nothing
+
+	mu    sync.Mutex
+	byKey map[string]*flight
 }
 
 type flight struct {
@@ -32,15 +37,22 @@ type flight struct {
 	err       error
 }
 
-func newFlights() *flights {
-	return &flights{places: make(chan struct{}, maxFlights), byKey: make(map[string]*flight)}
+func newFlights(unknown *unknownIDs) *flights {
+	l := &flights{places: make(chan struct{}, maxFlights), unknown: unknown, byKey: make(map[string]*flight)}
+	l.patience.Store(int64(flightPatience))
+	return l
 }
 
 // join waits for the outcome of a key's look-up, and begins it if there is none.
-// ErrUnavailable if there are too many, ErrClosed, and what read and ctx say. read's
-// context is not ctx: others may wait for the same answer.
+// ErrNotFound at once if the key is remembered as unknown, ErrUnavailable if there are
+// too many, ErrClosed, and what read and ctx say. read's context is not ctx: others may
+// wait for the same answer.
 func (l *flights) join(ctx context.Context, s *Service, key string, read func(context.Context) (Record, error)) (Record, error) {
 	l.mu.Lock()
+	if l.unknown.has(key) {
+		l.mu.Unlock()
+		return Record{}, ErrNotFound
+	}
 	f, ok := l.byKey[key]
 	if !ok {
 		f = &flight{abandoned: make(chan struct{}), done: make(chan struct{})}
@@ -71,15 +83,27 @@ func (l *flights) leave(key string, f *flight) {
 	}
 }
 
-// forget lets the next caller begin a new look-up. l.mu is held.
-func (l *flights) forget(key string, f *flight) {
-	if l.byKey[key] == f {
-		delete(l.byKey, key)
+// forget lets the next caller begin a new look-up, and reports whether that was not so
+// already. l.mu is held.
+func (l *flights) forget(key string, f *flight) bool {
+	if l.byKey[key] != f {
+		return false
 	}
+	delete(l.byKey, key)
+	return true
+}
+
+// outdate tells that what a key stands for was made or deleted: who asks from now on
+// gets neither what is remembered nor what a look-up finds that began before.
+func (l *flights) outdate(key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.byKey, key)
+	l.unknown.remove(key)
 }
 
 func (l *flights) fly(life context.Context, key string, f *flight, read func(context.Context) (Record, error)) {
-	patience := time.NewTimer(flightPatience)
+	patience := time.NewTimer(time.Duration(l.patience.Load()))
 	defer patience.Stop()
 	select {
 	case l.places <- struct{}{}:
@@ -95,7 +119,9 @@ func (l *flights) fly(life context.Context, key string, f *flight, read func(con
 		f.err = ErrClosed
 	}
 	l.mu.Lock()
-	l.forget(key, f)
+	if l.forget(key, f) && errors.Is(f.err, ErrNotFound) {
+		l.unknown.add(key)
+	}
 	l.mu.Unlock()
 	close(f.done)
 }

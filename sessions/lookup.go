@@ -2,7 +2,6 @@ package sessions
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -35,7 +34,7 @@ func (s *Service) Lookup(ctx context.Context, id string) (View, error) {
 	if err != nil {
 		return View{}, err
 	}
-	return s.learn(r), nil
+	return present(s.learn(r))
 }
 
 // LookupThread is Lookup for the session of a client's thread.
@@ -52,7 +51,15 @@ func (s *Service) LookupThread(ctx context.Context, clientID, threadID string) (
 	if v, ok := s.lookupLive(r.SessionID); ok {
 		return v, nil
 	}
-	return s.learn(r), nil
+	return present(s.learn(r))
+}
+
+// present returns a view, or ErrNotFound if its session was deleted in the meantime.
+func present(v View) (View, error) {
+	if v.Record.Status == "" {
+		return View{}, ErrNotFound
+	}
+	return v, nil
 }
 
 // possible reports whether there may be such an id at all. A zero byte would make it a
@@ -84,14 +91,8 @@ func (s *Service) lookupRecord(ctx context.Context, id string) (Record, error) {
 // lookUp reads a record by what a stranger may have made up, in one flight with all
 // who ask for the same key.
 func (s *Service) lookUp(ctx context.Context, key string, read func(context.Context) (Record, error)) (Record, error) {
-	if s.unknown.has(key) {
-		return Record{}, ErrNotFound
-	}
 	return s.flights.join(ctx, s, key, func(ctx context.Context) (Record, error) {
 		r, err := read(ctx)
-		if errors.Is(err, ErrNotFound) {
-			s.unknown.add(key)
-		}
 		return r, asUnavailable(err)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -24,7 +25,7 @@ func TestUnknownIDsCostOneLookup(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	assert.LessOrEqual(t, b.registry.calls.Load()-before, int64(2), "one flight, and at most one that began after it")
+	assert.EqualValues(t, 1, b.registry.calls.Load()-before)
 	_, err := s.Lookup(t.Context(), "nobody")
 	require.ErrorIs(t, err, sessions.ErrNotFound)
 	_, err = s.Wake(t.Context(), "")
@@ -43,12 +44,57 @@ func TestUnknownThreadsCostOneLookup(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	assert.LessOrEqual(t, b.registry.reads.Load()-before, int64(2), "one flight, and at most one that began after it")
+	assert.EqualValues(t, 1, b.registry.reads.Load()-before)
 	r, _, err := s.Create(t.Context(), sessions.CreateRequest{ClientID: "amelia", ThreadID: "nothing"})
 	require.NoError(t, err)
 	v, err := s.LookupThread(t.Context(), "amelia", "nothing")
 	require.NoError(t, err, "what was unknown is forgotten when it is made")
 	assert.Equal(t, r.SessionID, v.Record.SessionID)
+}
+
+// A look-up that began before a session was made or deleted says nothing of what is now.
+func TestLookupsThatAreOvertaken(t *testing.T) {
+	b := newBench(t)
+	s, r := b.edge()
+	b.swept(r)
+	overtaken := func(look func() error, by func()) (outcome chan error, release func()) {
+		t.Helper()
+		late, outcome, before := make(chan struct{}), make(chan error, 1), b.registry.keptUp.Load()
+		b.registry.late.Store(&late)
+		go func() { outcome <- look() }()
+		b.eventually(func() bool { return b.registry.keptUp.Load() > before }, "it has read")
+		b.registry.late.Store(nil)
+		by()
+		return outcome, func() { close(late) }
+	}
+	thread := func() error {
+		_, err := s.LookupThread(t.Context(), "amelia", "spring")
+		return err
+	}
+	var id string
+	outcome, release := overtaken(thread, func() {
+		created, _, err := s.Create(t.Context(), sessions.CreateRequest{ClientID: "amelia", ThreadID: "spring"})
+		require.NoError(t, err)
+		id = created.SessionID
+	})
+	require.NoError(t, thread(), "it is there")
+	release()
+	require.ErrorIs(t, <-outcome, sessions.ErrNotFound)
+	require.NoError(t, thread(), "it is not remembered as unknown")
+
+	for _, look := range []func() error{thread, func() error {
+		_, err := s.Lookup(t.Context(), id)
+		return err
+	}} {
+		outcome, release := overtaken(look, func() { require.NoError(t, s.Delete(t.Context(), id)) })
+		require.ErrorIs(t, look(), sessions.ErrNotFound, "it is gone")
+		release()
+		require.NoError(t, <-outcome)
+		require.ErrorIs(t, look(), sessions.ErrNotFound)
+		created, _, err := s.Create(t.Context(), sessions.CreateRequest{ClientID: "amelia", ThreadID: "spring"})
+		require.NoError(t, err)
+		id = created.SessionID
+	}
 }
 
 func TestAnIDCannotStandForAThread(t *testing.T) {
@@ -76,6 +122,7 @@ func TestRegistryThatHangsIsNotQueuedFor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			s := b.service(nil)
+			sessions.SetFlightPatience(s, soon)
 			b.registry.hangs.Store(true)
 			leave, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -90,6 +137,7 @@ func TestRegistryThatHangsIsNotQueuedFor(t *testing.T) {
 			gone.Wait()
 			assert.Zero(t, sessions.Flights(s), "nothing is waited for by nobody")
 
+			sessions.SetFlightPatience(s, 100*time.Millisecond)
 			err := look(s, t.Context(), "another")
 			require.ErrorIs(t, err, sessions.ErrUnavailable, "who stays is told")
 			assert.EqualValues(t, sessions.MaxFlights, b.registry.reads.Load())
@@ -135,8 +183,12 @@ func TestRouteAllocatesNothing(t *testing.T) {
 	s, _ := b.edge()
 	id := b.sleeping(s, "amelia")
 	b.awake(s, id)
-	assert.Zero(t, testing.AllocsPerRun(1000, func() { s.Route(id) }))
-	assert.Zero(t, testing.AllocsPerRun(1000, func() { s.Route("nobody") }))
+	for _, known := range []string{id, "nobody"} {
+		// What goes on in the background allocates, too, but not all the time.
+		b.eventually(func() bool {
+			return testing.AllocsPerRun(1000, func() { s.Route(known) }) == 0
+		}, "it allocates nothing")
+	}
 }
 
 func BenchmarkRoute(b *testing.B) {

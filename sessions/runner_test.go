@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/webordinary/router/sessions"
 )
@@ -84,6 +85,8 @@ type runner struct {
 	own    map[string]bool
 	later  bool            // what it did not start itself runs without an address, until it has saved
 	hold   <-chan struct{} // Start waits for it
+
+	sweeps atomic.Int64 // calls of Kept, the last of a sweep
 }
 
 func newRunner(m *machine, shared bool) *runner {
@@ -240,6 +243,7 @@ func (r *runner) Kept(context.Context) ([]string, error) {
 	if r.isDown() {
 		return nil, sessions.ErrRunnerUnavailable
 	}
+	defer r.sweeps.Add(1)
 	return r.m.keptIDs(), nil
 }
 

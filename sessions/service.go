@@ -103,6 +103,7 @@ type Service struct {
 	exclusive    bool
 	lease        time.Duration
 	bootDeadline time.Duration
+	lostPatience time.Duration // as the constant, but in tests
 	tunables     atomic.Pointer[Tunables]
 	containers   *containerClient
 
@@ -137,6 +138,7 @@ func New(o Options) *Service {
 		o.BootDeadline = defaultBootDeadline
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	unknown := newUnknownIDs()
 	s := &Service{
 		registry:     o.Registry,
 		runner:       o.Runner,
@@ -153,8 +155,9 @@ func New(o Options) *Service {
 		asking:       make(chan struct{}, maxAsking),
 		leases:       leaseWatch{seen: make(map[string]leaseSighting)},
 		routes:       newRoutes(),
-		unknown:      newUnknownIDs(),
-		flights:      newFlights(),
+		unknown:      unknown,
+		flights:      newFlights(unknown),
+		lostPatience: lostPatience,
 		live:         make(map[string]*live),
 	}
 	s.tunables.Store(&o.Tunables)

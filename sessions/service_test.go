@@ -19,12 +19,13 @@ import (
 
 	"github.com/webordinary/router/configstore"
 	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/internal/leaktest"
 	"github.com/webordinary/router/sessions"
 	"github.com/webordinary/router/sessions/embedded"
 )
 
 const (
-	soon = 10 * time.Second // the most that a condition is waited for
+	soon = time.Minute // the most that a condition is waited for
 	tick = 2 * time.Millisecond
 )
 
@@ -35,12 +36,17 @@ type faulty struct {
 	hangs atomic.Bool // Get and ByThread answer nothing until their context ends
 	calls atomic.Int64
 	reads atomic.Int64 // of Get and ByThread
+
+	late   atomic.Pointer[chan struct{}] // if set, what Get and ByThread have read is kept until it is closed
+	keptUp atomic.Int64                  // how many answers were kept so
 }
+
+var errDown = fmt.Errorf("switched off: %w", sessions.ErrUnavailable)
 
 func (f *faulty) check() error {
 	f.calls.Add(1)
 	if f.down.Load() {
-		return fmt.Errorf("switched off: %w", sessions.ErrUnavailable)
+		return errDown
 	}
 	return nil
 }
@@ -61,10 +67,18 @@ func (f *faulty) read(ctx context.Context) error {
 	return f.check()
 }
 
+func (f *faulty) answer() {
+	if late := f.late.Load(); late != nil {
+		f.keptUp.Add(1)
+		<-*late
+	}
+}
+
 func (f *faulty) Get(ctx context.Context, id string) (sessions.Record, error) {
 	if err := f.read(ctx); err != nil {
 		return sessions.Record{}, err
 	}
+	defer f.answer()
 	return f.Registry.Get(ctx, id)
 }
 
@@ -72,6 +86,7 @@ func (f *faulty) ByThread(ctx context.Context, clientID, threadID string) (sessi
 	if err := f.read(ctx); err != nil {
 		return sessions.Record{}, err
 	}
+	defer f.answer()
 	return f.Registry.ByThread(ctx, clientID, threadID)
 }
 
@@ -82,9 +97,10 @@ func (f *faulty) Update(ctx context.Context, r sessions.Record, limit int) (sess
 	return f.Registry.Update(ctx, r, limit)
 }
 
+// Due is called once in a while whatever a test does, and not counted.
 func (f *faulty) Due(ctx context.Context, t time.Time, limit int) ([]sessions.Record, error) {
-	if err := f.check(); err != nil {
-		return nil, err
+	if f.down.Load() {
+		return nil, errDown
 	}
 	return f.Registry.Due(ctx, t, limit)
 }
@@ -98,16 +114,20 @@ type bench struct {
 	clients  map[string]configstore.Client
 	logs     *observer.ObservedLogs
 	logger   *zap.Logger
+
+	lostPatience time.Duration // of services that are made from now on
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	already := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, already) })
+	t.Cleanup(func() { leaktest.VerifyNone(t, already) })
 	reg, err := embedded.Open(filepath.Join(t.TempDir(), "router.db"))
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, reg.Close()) })
-	b := &bench{t: t, registry: &faulty{Registry: reg}, machine: newMachine(), clients: map[string]configstore.Client{}}
+	b := &bench{
+		t: t, registry: &faulty{Registry: reg}, machine: newMachine(), clients: map[string]configstore.Client{}, lostPatience: 5 * time.Second,
+	}
 	core, logs := observer.New(zapcore.DebugLevel)
 	b.logs, b.logger = logs, zap.New(core)
 	if os.Getenv("SHOW_LOGS") != "" {
@@ -164,6 +184,7 @@ func (b *bench) service(r *runner, change ...func(*sessions.Options)) *sessions.
 		fn(&o)
 	}
 	s := sessions.New(o)
+	sessions.SetLostPatience(s, b.lostPatience)
 	if r != nil {
 		s.Start()
 	}
@@ -182,6 +203,12 @@ func (b *bench) edge(change ...func(*sessions.Options)) (*sessions.Service, *run
 	b.t.Helper()
 	r := newRunner(b.machine, true)
 	return b.service(r, change...), r
+}
+
+// swept waits until an edge has done by itself what it does at its start.
+func (b *bench) swept(r *runner) {
+	b.t.Helper()
+	b.eventually(func() bool { return r.sweeps.Load() > 0 }, "the first sweep is over")
 }
 
 // sleeping creates a session that is inactive.

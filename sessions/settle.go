@@ -171,7 +171,7 @@ func (s *Service) find(ctx context.Context, h *held) error {
 			s.logger(r).Info("session's container found")
 			return nil
 		}
-		if err == nil && time.Since(began) > lostPatience {
+		if err == nil && time.Since(began) > s.lostPatience {
 			break
 		}
 		if err := sleep(ctx, wait); err != nil {

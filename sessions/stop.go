@@ -60,6 +60,8 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 				return err
 			}
 			e.gone()
+			s.flights.outdate(r.SessionID)
+			s.flights.outdate(threadKey(r.ClientID, r.ThreadID))
 			s.logger(r).Info("session deleted")
 			if s.runner == nil {
 				return nil
