@@ -48,6 +48,7 @@ type script struct {
 	saving    <-chan struct{}  // nil or closed: a stop may end
 	stranger  bool             // proves itself wrongly
 	silent    bool             // listens for nobody
+	idle      time.Duration    // for how long nobody has used it, until that is set
 }
 
 func newContainer(ref string, req sessions.StartRequest, s script) (*container, error) {
@@ -57,9 +58,9 @@ func newContainer(ref string, req sessions.StartRequest, s script) (*container, 
 	}
 	c := &container{
 		ref: ref, req: req, script: s, addr: ln.Addr().String(), ended: make(chan struct{}), paths: map[string]int{},
-		changed: make(chan struct{}), status: bootapi.Status{Phase: bootapi.PhaseStarting},
+		changed: make(chan struct{}), status: bootapi.Status{Phase: bootapi.PhaseStarting}, idle: s.idle,
 	}
-	c.server = &http.Server{Handler: c, ReadHeaderTimeout: 5 * time.Second}
+	c.server = &http.Server{Handler: c, ReadHeaderTimeout: soon}
 	if s.silent {
 		return c, ln.Close()
 	}

@@ -59,16 +59,16 @@ func TestLeaseOfALivingEdgeIsRespected(t *testing.T) {
 	require.NoError(t, err)
 	holder := b.record(id).Lease.Holder
 
-	second, _ := b.edge()
+	second, _ := b.edge(func(o *sessions.Options) { o.Lease = 1500 * time.Millisecond })
 	v, err := second.Wake(t.Context(), id)
 	require.NoError(t, err)
 	assert.Equal(t, sessions.StatusInitializing, v.Record.Status)
 	require.ErrorIs(t, second.Sleep(t.Context(), id, "x"), sessions.ErrConflict)
 	waited := make(chan sessions.View, 1)
 	go func() { waited <- b.wait(second, id) }()
-	// Long enough for many a lease to pass, were it not renewed.
+	// Every 100 ms at most, so that two leases would have passed, were it not renewed.
 	beat := b.record(id).Lease.Beat
-	b.eventually(func() bool { return b.record(id).Lease.Beat > beat+8 }, "renewed")
+	b.eventually(func() bool { return b.record(id).Lease.Beat > beat+30 }, "renewed")
 	assert.Equal(t, holder, b.record(id).Lease.Holder)
 	close(gate)
 	assert.Equal(t, sessions.StatusActive, (<-waited).Record.Status)
@@ -132,7 +132,8 @@ func TestAfterACrashNothingIsWaitedForNeedlessly(t *testing.T) {
 
 			// What lost its edge saves: it answers, but serves no more.
 			b.only().set(bootapi.Status{Phase: bootapi.PhaseStopping})
-			began := time.Now()
+			// Any needless wait is longer than the test's.
+			b.lostPatience = time.Hour
 			next := b.service(newRunner(b.machine, tc.knows), patient, func(o *sessions.Options) { o.Exclusive = true })
 			w := next.Watch(id)
 			defer w.Close()
@@ -148,7 +149,6 @@ func TestAfterACrashNothingIsWaitedForNeedlessly(t *testing.T) {
 			close(saving)
 			route := b.active(next, id)
 			assert.Equal(t, int64(2), route.Epoch)
-			assert.Less(t, time.Since(began), 3*time.Second)
 			assert.Equal(t, 1, b.machine.mostAtOnce(id))
 		})
 	}

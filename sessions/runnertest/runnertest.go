@@ -29,14 +29,14 @@ type Options struct {
 	New func(t *testing.T) sessions.Runner
 	// Crash ends a container from outside and at once, as a crash would.
 	Crash func(t *testing.T, r sessions.Runner, c sessions.Container)
-	// Patience is how long a container may take to answer or to end. Default: 30 s.
+	// Patience is how long a container may take to answer or to end. Default: 2 min.
 	Patience time.Duration
 }
 
 // Run tests a runner against the contract.
 func Run(t *testing.T, o Options) {
 	if o.Patience <= 0 {
-		o.Patience = 30 * time.Second
+		o.Patience = 2 * time.Minute
 	}
 	for name, test := range map[string]func(*testing.T, suite){
 		"StartGivesAContainerThatKnowsItsHash": testStart,
@@ -111,7 +111,7 @@ func (s suite) answering(t *testing.T, c sessions.Container) string {
 // proves asks whoever listens at an address for the proof of a hash.
 func proves(address, hash string) bool {
 	// A connection for each question: an address may have a new owner.
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	nonce := bootapi.NewNonce()
 	body, _ := json.Marshal(bootapi.ProofRequest{Nonce: nonce}) // of strings: cannot fail
 	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://"+address+bootapi.PathProof, bytes.NewReader(body))
