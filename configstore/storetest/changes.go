@@ -68,7 +68,7 @@ func testScanWhileWriting(b backend) {
 		if seen > 1 {
 			return nil
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		_, err := other.Put(ctx, client("latecomer"), configstore.AnyVersion)
 		return err
@@ -233,7 +233,7 @@ func testTable(b backend) {
 		require.Eventually(t, func() bool {
 			route, ok := table.Lookup(host)
 			return ok == (clientID != "") && route.ClientID == clientID
-		}, 10*time.Second, 5*time.Millisecond, "host %s", host)
+		}, time.Minute, 5*time.Millisecond, "host %s", host)
 	}
 	eventually("edit.amelia.example", "amelia")
 	eventually("amelia-edit.example.com", "amelia")
