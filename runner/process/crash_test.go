@@ -15,6 +15,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/webordinary/router/sessions"
 )
 
 // The environment of the edge that a test kills: its data folder and the sessions that
@@ -76,9 +81,35 @@ func TestContainersSaveAndEndWithTheirEdge(t *testing.T) {
 	edge := startEdge(t, dataDir, "plain", "slow")
 	plain, slow := stateOf(t, dataDir, "plain"), stateOf(t, dataDir, "slow")
 	kill(edge)
-	require.Eventually(t, func() bool { return !plain.alive() && !slow.alive() }, 10*time.Second, 10*time.Millisecond)
+	release(t, dataDir, "slow")
+	eventuallyDead(t, plain, slow)
 	assert.Len(t, lines(t, dataDir, "plain", "saves"), 1)
 	assert.Len(t, lines(t, dataDir, "slow", "saves"), 1)
+}
+
+// newRunnerThatTells makes a runner, and a channel that is closed once it waits for an
+// earlier container.
+func newRunnerThatTells(t *testing.T, dataDir string) (*Runner, <-chan struct{}) {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	awaited := make(chan struct{})
+	logger := zaptest.NewLogger(t, zaptest.WrapOptions(zap.Hooks(func(e zapcore.Entry) error {
+		if strings.HasPrefix(e.Message, "waiting for the session's earlier container") {
+			close(awaited)
+		}
+		return nil
+	})))
+	return newRunnerOf(t, Options{Tunables: Tunables{Binary: self}, DataDir: dataDir, StopGrace: patience, Logger: logger}), awaited
+}
+
+func receive(t *testing.T, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(patience):
+		require.Fail(t, "never came")
+	}
 }
 
 func TestNewEdgeWaitsForASavingContainer(t *testing.T) {
@@ -87,7 +118,7 @@ func TestNewEdgeWaitsForASavingContainer(t *testing.T) {
 	old := stateOf(t, dataDir, "slow")
 	require.True(t, old.alive(), "it takes its time to save")
 
-	r := newRunner(t, dataDir)
+	r, awaited := newRunnerThatTells(t, dataDir)
 	again, err := r.Start(t.Context(), request("slow", 1))
 	require.NoError(t, err)
 	assert.True(t, again.Running)
@@ -101,8 +132,16 @@ func TestNewEdgeWaitsForASavingContainer(t *testing.T) {
 	require.Len(t, list, 1)
 	assert.Equal(t, again, list[0])
 
-	next, err := r.Start(t.Context(), request("slow", 2))
-	require.NoError(t, err)
+	var next sessions.Container
+	started := make(chan error, 1)
+	go func() {
+		var err error
+		next, err = r.Start(t.Context(), request("slow", 2))
+		started <- err
+	}()
+	receive(t, awaited)
+	release(t, dataDir, "slow")
+	require.NoError(t, <-started)
 	assert.True(t, next.Running)
 	assert.False(t, old.alive())
 	assert.Len(t, lines(t, dataDir, "slow", "saves"), 1, "the next starts after the save")
@@ -114,8 +153,12 @@ func TestNewEdgeStopsAContainerOfTheLast(t *testing.T) {
 	dataDir := t.TempDir()
 	kill(startEdge(t, dataDir, "slow"))
 	old := stateOf(t, dataDir, "slow")
-	r := newRunner(t, dataDir)
-	require.NoError(t, r.Stop(t.Context(), old.ref(), "not needed"))
+	r, awaited := newRunnerThatTells(t, dataDir)
+	stopped := make(chan error, 1)
+	go func() { stopped <- r.Stop(t.Context(), old.ref(), "not needed") }()
+	receive(t, awaited)
+	release(t, dataDir, "slow")
+	require.NoError(t, <-stopped)
 	assert.False(t, old.alive())
 	assert.Len(t, lines(t, dataDir, "slow", "saves"), 1)
 	d, err := r.Describe(t.Context(), old.ref())
@@ -132,7 +175,7 @@ func TestNewEdgeKillsWhatDoesNotEnd(t *testing.T) {
 	t.Cleanup(func() { old.signal(syscall.SIGKILL) })
 
 	newRunnerOf(t, impatient(t, dataDir)) // without being asked
-	require.Eventually(t, func() bool { return !old.alive() }, 10*time.Second, 10*time.Millisecond)
+	eventuallyDead(t, old)
 }
 
 func TestNewEdgeSucceedsWhatDoesNotEnd(t *testing.T) {
@@ -172,4 +215,6 @@ func TestDataFolderIsOneEdges(t *testing.T) {
 	require.ErrorContains(t, err, "another configuration of this edge uses "+dataDir)
 	require.NoError(t, r.Close(t.Context()))
 	newRunner(t, dataDir)
+	release(t, dataDir, "slow")
+	eventuallyDead(t, theirs)
 }

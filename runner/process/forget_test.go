@@ -119,6 +119,7 @@ func TestForgetAfterTheEdgeWasKilled(t *testing.T) {
 	require.Error(t, r.Forget(t.Context(), "slow"), "it is still saving")
 	old := stateOf(t, dataDir, "slow")
 	require.True(t, old.alive())
+	release(t, dataDir, "slow")
 	require.NoError(t, r.Stop(t.Context(), old.ref(), "deleted"))
 	require.ErrorIs(t, r.Forget(t.Context(), "slow"), sessions.ErrUnsaved, "nobody saw how it ended")
 }
@@ -131,7 +132,7 @@ func TestHalfForgottenFoldersGoAtTheNextStart(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := os.Lstat(half)
 		return os.IsNotExist(err)
-	}, 10*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 	kept, err := r.Kept(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, kept)

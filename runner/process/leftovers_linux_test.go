@@ -1,7 +1,12 @@
 package process
 
 import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -40,6 +45,20 @@ func countAlive(pids []int) int {
 	return n
 }
 
+// hasStopped reports whether all threads of a process have taken note of a SIGSTOP.
+func hasStopped(t *testing.T, pid int) bool {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	require.NoError(t, err)
+	for _, thread := range threads {
+		stat, err := os.ReadFile(filepath.Join(thread, "stat"))
+		if err != nil || !strings.HasPrefix(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " T") {
+			return false
+		}
+	}
+	return len(threads) > 0
+}
+
 func TestNothingIsLeftBehind(t *testing.T) {
 	for name, end := range map[string]func(*Runner, sessions.Container){
 		"by a stop":  func(r *Runner, c sessions.Container) { require.NoError(t, r.Stop(t.Context(), c.Ref, "idle")) },
@@ -55,11 +74,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			brood := broodOf(t, dataDir, "brood")
 			gone := r.child("brood").done
 			end(r, c)
-			select {
-			case <-gone:
-			case <-time.After(10 * time.Second):
-				t.Fatal("the container did not end")
-			}
+			receive(t, gone)
 			assert.Zero(t, countAlive(brood), "when a container is gone, so is all that it started")
 		})
 	}
@@ -71,10 +86,11 @@ func TestNewEdgeSweepsUp(t *testing.T) {
 	edge := startEdge(t, dataDir, "brood-at-home")
 	old := stateOf(t, dataDir, "brood-at-home")
 	require.NoError(t, syscall.Kill(edge.Process.Pid, syscall.SIGSTOP), "so that it cannot clean up")
+	require.Eventually(t, func() bool { return hasStopped(t, edge.Process.Pid) }, patience, 5*time.Millisecond)
 	old.signal(syscall.SIGKILL)
 	kill(edge)
-	require.Eventually(t, func() bool { return !old.alive() }, 5*time.Second, 5*time.Millisecond)
+	eventuallyDead(t, old)
 	brood := broodOf(t, dataDir, "brood-at-home")
 	newRunner(t, dataDir)
-	require.Eventually(t, func() bool { return countAlive(brood) == 0 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return countAlive(brood) == 0 }, patience, 10*time.Millisecond)
 }

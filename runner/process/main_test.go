@@ -18,9 +18,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/internal/leaktest"
 )
 
 // TestMain lets the test's own program stand in for a container, and for an edge that
@@ -32,21 +31,22 @@ func TestMain(m *testing.M) {
 	case os.Getenv(edgeEnv) != "":
 		os.Exit(edgeProcess())
 	}
-	goleak.VerifyTestMain(m)
+	leaktest.VerifyTestMain(m)
 }
 
 // container stands in for containerboot. What it does is in its session's id:
 //
 //	stubborn  ends for nothing but SIGKILL
-//	slow      takes a second and a half to save
+//	slow      takes its time to save: until the test calls release
 //	dies      ends at once, with status 3
 //	brood     starts processes in groups and sessions of their own; what leaves the
 //	          session has its home in the session's folder, as a client's tools do
 //	brood-at-home  the same, and all have
 //	environ   writes down its environment
 //
-// It writes a line to "starts" in its session's folder when it starts, to "saves" when
-// it has saved, and to "doubles" if another one of its session runs.
+// It writes a line to "starts" in its session's folder when it starts, to "asked" when it
+// is to end, to "saves" when it has saved, and to "doubles" if another one of its session
+// runs.
 func container() int {
 	for _, name := range []string{bootapi.EnvParentFD, bootapi.EnvLockFD, bootapi.EnvListenFD} {
 		syscall.CloseOnExec(descriptor(name))
@@ -96,14 +96,25 @@ func container() int {
 	note(dir, "starts")
 	fmt.Println("a line of output")
 	<-stop
+	note(dir, "asked")
 	switch {
 	case strings.HasPrefix(id, "stubborn"):
 		select {}
 	case strings.HasPrefix(id, "slow"):
-		<-time.After(1500 * time.Millisecond)
+		for deadline := time.Now().Add(2 * patience); !released(dir); <-time.After(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				return 4 // its test has failed
+			}
+		}
 	}
 	note(dir, "saves")
 	return 0
+}
+
+// released reports whether a slow container may end.
+func released(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "released"))
+	return err == nil
 }
 
 func descriptor(name string) int {

@@ -72,7 +72,7 @@ func (s *site) wake(id string, epoch int64) sessions.Container {
 	require.Equal(s.t, http.StatusOK, s.ask(c, http.MethodPost, bootapi.PathClaim, claim))
 	require.Eventually(s.t, func() bool {
 		return s.ask(c, http.MethodGet, bootapi.PathHealth, nil) == http.StatusOK
-	}, 60*time.Second, 20*time.Millisecond, "ready")
+	}, 3*patience, 20*time.Millisecond, "ready")
 	return c
 }
 
@@ -82,7 +82,7 @@ func (s *site) ask(c sessions.Container, method, path string, body []byte) int {
 	require.NoError(s.t, err)
 	req.Header.Set("Authorization", "Bearer secret")
 	req.Header.Set(bootapi.HeaderToken, "secret")
-	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
 		return 0
@@ -116,7 +116,7 @@ func TestForgetKnowsWhatContainerbootSaved(t *testing.T) {
 	require.ErrorIs(t, s.runner.Forget(t.Context(), "killed"), sessions.ErrUnsaved)
 	c, err := s.runner.Start(t.Context(), request("killed", 2))
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return s.ask(c, http.MethodGet, bootapi.PathHealth, nil) != 0 }, 30*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return s.ask(c, http.MethodGet, bootapi.PathHealth, nil) != 0 }, patience, 20*time.Millisecond)
 	s.stop(c) // unclaimed
 	require.Equal(t, "idle (exit status 0)", stateOf(t, s.runner.dataDir, "killed").Reason)
 	require.ErrorIs(t, s.runner.Forget(t.Context(), "killed"), sessions.ErrUnsaved)
