@@ -56,23 +56,43 @@ func (d Decoded) Prepare(rules Rules) (Client, error) {
 // cannot be read on ends with an error.
 func DecodeClients(r io.Reader) iter.Seq2[Place, Decoded] {
 	return func(yield func(Place, Decoded) bool) {
-		s := splitter{r: bufio.NewReaderSize(r, 64<<10), line: 1}
+		for place, value := range Values(r, MaxConfigBytes, "") {
+			d := Decoded{Err: value.Err}
+			if d.Err == nil {
+				d.Client, d.Err = DecodeClient(value.Raw)
+			}
+			if !yield(place, d) {
+				return
+			}
+		}
+	}
+}
+
+// Value is one JSON value of a stream.
+type Value struct {
+	// Raw is the value, which is whole but perhaps not valid. The next value overwrites it.
+	Raw []byte
+	// Err says why the stream cannot be read on, and ends it; a ValidationError where
+	// there is nothing in it.
+	Err error
+}
+
+// Values cuts a stream into its JSON values without decoding them: one value, the
+// elements of an array, or one value after the other. Where member is not empty, the
+// stream may also be one object whose array of that name holds the values, as in the
+// answer of a scan. A value of more than limit bytes ends the stream.
+func Values(r io.Reader, limit int, member string) iter.Seq2[Place, Value] {
+	return func(yield func(Place, Value) bool) {
+		s := splitter{r: bufio.NewReaderSize(r, 64<<10), line: 1, limit: limit, member: member}
 		for index := 1; ; index++ {
 			raw, line, err := s.next()
 			if errors.Is(err, io.EOF) {
 				if index == 1 && !s.array {
-					yield(Place{1, 1}, Decoded{Err: &ValidationError{[]Fault{{Message: "must not be empty"}}}})
+					yield(Place{1, 1}, Value{Err: &ValidationError{[]Fault{{Message: "must not be empty"}}}})
 				}
 				return
 			}
-			place := Place{index, line}
-			if err != nil {
-				yield(place, Decoded{Err: err})
-				return
-			}
-			var d Decoded
-			d.Client, d.Err = DecodeClient(raw)
-			if !yield(place, d) {
+			if !yield(Place{index, line}, Value{Raw: raw, Err: err}) || err != nil {
 				return
 			}
 		}
@@ -82,12 +102,15 @@ func DecodeClients(r io.Reader) iter.Seq2[Place, Decoded] {
 // splitter cuts a stream into its JSON values without decoding them. It counts brackets
 // outside of strings, so that a fault in one value mostly spoils no other.
 type splitter struct {
-	r    *bufio.Reader
-	line int
-	buf  bytes.Buffer
+	r      *bufio.Reader
+	line   int
+	limit  int    // of a value, in bytes
+	member string // of the object that the values may lie in
+	buf    bytes.Buffer
 
 	begun bool // the first byte was seen
 	array bool // the values are the elements of one array
+	inner bool // the array is the member of an object
 	count int  // values read
 	ended bool // the array was closed
 }
@@ -114,10 +137,14 @@ func (s *splitter) start() (byte, error) {
 			_, _ = s.r.Discard(len(bom)) // cannot fail: they are buffered
 		}
 		c, err := s.skipSpace()
-		if err != nil || c != '[' {
+		switch {
+		case err == nil && c == '[':
+			s.array = true
+		case err == nil && c == '{' && s.enter():
+			s.array, s.inner = true, true
+		default:
 			return c, err
 		}
-		s.array = true
 	}
 	c, err := s.skipSpace()
 	if !s.array {
@@ -131,6 +158,9 @@ func (s *splitter) start() (byte, error) {
 	}
 	if err == nil && c == ']' {
 		s.ended = true
+		if s.inner {
+			return 0, s.leave()
+		}
 		return s.start()
 	}
 	if err == nil && s.count > 0 {
@@ -172,8 +202,8 @@ func (s *splitter) value(c byte) error {
 				return err
 			}
 		}
-		if s.buf.Len() > MaxConfigBytes {
-			return fmt.Errorf("line %d: a config is larger than %d bytes", s.line, MaxConfigBytes)
+		if s.buf.Len() > s.limit {
+			return fmt.Errorf("line %d: a config is larger than %d bytes", s.line, s.limit)
 		}
 		var err error
 		if c, err = s.read(); errors.Is(err, io.EOF) {

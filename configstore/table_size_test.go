@@ -32,6 +32,7 @@ func TestTableMemory(t *testing.T) {
 	perClient := float64(heapBytes()-before) / clients
 	t.Logf("%.0f bytes a client with an edit host, an alias and two patterns", perClient)
 	assert.Less(t, perClient, float64(limit))
+	assert.InEpsilon(t, perClient, float64(table.Bytes())/clients, 0.1)
 	requireRoutes(t, table, map[string]string{"client-099999-edit.webordinary.com": "client-099999"})
 }
 
