@@ -32,7 +32,7 @@ func (r *Runner) SetTunables(t Tunables) error {
 			return fmt.Errorf("process runner: API upstream: %w", err)
 		}
 	}
-	binary, err := findBinary(t.Binary)
+	binary, err := FindBinary(t.Binary)
 	if err != nil {
 		return fmt.Errorf("process runner: %w", err)
 	}
@@ -62,8 +62,9 @@ func CheckUpstream(origin string) error {
 	return nil
 }
 
-// findBinary finds containerboot and says what to do where there is none.
-func findBinary(path string) (string, error) {
+// FindBinary finds the binary of Tunables.Binary. It returns its absolute path, or an error
+// that says what to do.
+func FindBinary(path string) (string, error) {
 	candidates := []string{path}
 	if path == "" {
 		candidates = nil
