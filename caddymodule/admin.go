@@ -10,7 +10,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/webordinary/router/configstore"
 	"github.com/webordinary/router/containerboot/bootapi"
 	"github.com/webordinary/router/sessions"
 )
@@ -28,12 +27,32 @@ const maxAdminBody = 64 << 10
 // Admin is the admin API, under /webordinary/ of Caddy's admin endpoint:
 //
 //	GET    /webordinary/status
+//	GET    /webordinary/routing-table
+//	GET    /webordinary/clients?after=ID&limit=N
+//	GET    /webordinary/clients/{id}
+//	PUT    /webordinary/clients/{id}?ifVersion=N   a configuration
+//	DELETE /webordinary/clients/{id}?ifVersion=N
 //	GET    /webordinary/sessions?client=ID&after=ID
 //	POST   /webordinary/sessions              {"clientId", "userId", "threadId"}
 //	GET    /webordinary/sessions/{id}
 //	POST   /webordinary/sessions/{id}/wake
 //	POST   /webordinary/sessions/{id}/sleep
 //	DELETE /webordinary/sessions/{id}
+//
+// Answers are JSON; one that is not 200 has its reason in "error". Lists are pages: an
+// answer shorter than its limit (at most and by default 500) is the last, and the last id
+// of one is the "after" of the next. A deploy key is never shown.
+//
+// A client comes with its version, which is its ETag too. PUT and DELETE take the version
+// that must be stored as If-Match: "N" (412 where another is) or as ifVersion=N (409);
+// both versions are in "stored" and "expected". If-None-Match: * creates only. PUT says
+// whether the client was created, what changed, or that it is unchanged, and answers 422
+// with all "faults" of a configuration, each with its path, and 409 with the "host" where
+// that is another client's.
+//
+// The routing table is described by how many clients and hosts it has, how many bytes it
+// takes, what it was last made from and when, which change came last, how many seconds ago
+// the store last said that this is all, and why it could not, if it could not.
 type Admin struct {
 	mux *http.ServeMux
 }
@@ -52,6 +71,11 @@ func (a *Admin) Routes() []caddy.AdminRoute {
 	a.mux = http.NewServeMux()
 	for pattern, h := range map[string]adminCall{
 		"GET /webordinary/status":               adminStatus,
+		"GET /webordinary/routing-table":        adminTable,
+		"GET /webordinary/clients":              adminListClients,
+		"GET /webordinary/clients/{id}":         adminGetClient,
+		"PUT /webordinary/clients/{id}":         adminPutClient,
+		"DELETE /webordinary/clients/{id}":      adminDeleteClient,
 		"GET /webordinary/sessions":             adminListSessions,
 		"POST /webordinary/sessions":            adminCreateSession,
 		"GET /webordinary/sessions/{id}":        adminGetSession,
@@ -78,9 +102,12 @@ func (call adminCall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	status := http.StatusOK
 	if err != nil {
 		status = adminStatusOf(err)
-		answer = adminError{Error: err.Error()}
+		answer = describeError(err)
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if versioned, ok := answer.(interface{ eTag() string }); ok {
+		w.Header().Set("ETag", versioned.eTag())
+	}
 	w.WriteHeader(status)
 	// The client is gone if this fails; there is nobody to tell.
 	_ = json.NewEncoder(w).Encode(answer)
@@ -103,31 +130,6 @@ var (
 	errNoEdge     = errors.New("no edge is running here")
 	errBadRequest = errors.New("bad request")
 )
-
-// adminError is the body of every answer that is not 200.
-type adminError struct {
-	Error string `json:"error"`
-}
-
-// adminStatusOf maps an error to an HTTP status.
-func adminStatusOf(err error) int {
-	switch {
-	case errors.Is(err, errBadRequest), errors.Is(err, sessions.ErrInvalid):
-		return http.StatusBadRequest
-	case errors.Is(err, sessions.ErrNotFound), errors.Is(err, configstore.ErrNotFound):
-		return http.StatusNotFound
-	case errors.Is(err, sessions.ErrConflict), errors.Is(err, sessions.ErrNotSaved), errors.Is(err, sessions.ErrDisabled):
-		return http.StatusConflict
-	case errors.Is(err, sessions.ErrLimit):
-		return http.StatusTooManyRequests
-	case errors.Is(err, errNoEdge), errors.Is(err, sessions.ErrUnavailable), errors.Is(err, configstore.ErrUnavailable),
-		errors.Is(err, sessions.ErrRunnerUnavailable), errors.Is(err, sessions.ErrClosed),
-		errors.Is(err, sessions.ErrNoRunner):
-		return http.StatusServiceUnavailable
-	default:
-		return http.StatusInternalServerError
-	}
-}
 
 // edgeStatus is the answer of GET /webordinary/status.
 type edgeStatus struct {

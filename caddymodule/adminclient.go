@@ -15,8 +15,12 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// errNoAnswer: no edge answers for this configuration.
-var errNoAnswer = errors.New("no edge is running")
+var (
+	// errNoAnswer: no edge answers for this configuration.
+	errNoAnswer = errors.New("no edge is running")
+	// errNotListening: nothing at all listens at the admin endpoint.
+	errNotListening = errors.New("nothing answers")
+)
 
 const (
 	// statusTimeout bounds the question whether there is an edge.
@@ -100,7 +104,7 @@ func (c *adminClient) request(ctx context.Context, method, path string, body, an
 	var op *net.OpError
 	switch {
 	case errors.As(err, &op) && op.Op == "dial":
-		return fmt.Errorf("nothing answers at %s: start it with `caddy run`", c.address)
+		return fmt.Errorf("%w at %s: start it with `caddy run`", errNotListening, c.address)
 	case err != nil:
 		return fmt.Errorf("asking the edge at %s: %w", c.address, err)
 	}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -24,21 +23,24 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "webordinary",
-		Short: "Manages clients and their edit sessions",
+		Short: "Manages clients and their edit sessions, and checks what an edge needs",
 		Long: `
 Manages the clients of the router and their edit sessions.
 
 Stores are found through the same configuration file that the edge runs with.
 Client commands work whether or not an edge is running; waking and sleeping a
 session is done by the running edge, through its admin endpoint.`,
-		CobraFunc: func(cmd *cobra.Command) {
-			cmd.PersistentFlags().String("config", "Caddyfile", "configuration file of the edge")
-			cmd.PersistentFlags().Bool("json", false, "print JSON, for programs")
-			_ = cmd.MarkPersistentFlagFilename("config") // fails only for a flag that does not exist
-			cmd.AddCommand(clientCommand(), sessionCommand())
-			group(cmd, "tables", "doctor")
-		},
+		CobraFunc: webordinaryCommand,
 	})
+}
+
+// webordinaryCommand sets up `caddy webordinary`.
+func webordinaryCommand(cmd *cobra.Command) {
+	cmd.PersistentFlags().String("config", "Caddyfile", "configuration file of the edge")
+	cmd.PersistentFlags().Bool("json", false, "print JSON, for programs")
+	_ = cmd.MarkPersistentFlagFilename("config") // fails only for a flag that does not exist
+	cmd.AddCommand(clientCommand(), sessionCommand(), tablesCommand(), doctorCommand())
+	group(cmd)
 }
 
 // cli is what a command works with.
@@ -52,16 +54,14 @@ type cli struct {
 }
 
 // group makes a command of one that only has subcommands: alone it prints its help, and
-// what it does not know is an error. later are subcommands of later releases.
-func group(cmd *cobra.Command, later ...string) {
+// what it does not know is an error.
+func group(cmd *cobra.Command) {
 	cmd.SilenceUsage = true
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) == 0:
 			return cmd.Help()
-		case slices.Contains(later, args[0]):
-			return fmt.Errorf("%s %s: not supported yet by this release", cmd.CommandPath(), args[0])
 		default:
 			return fmt.Errorf("unknown command %q for %q: see --help", args[0], cmd.CommandPath())
 		}

@@ -109,7 +109,7 @@ func (e *testEdge) live() *running { return e.app().state.live() }
 
 // put writes a client as the CLI does.
 func (e *testEdge) put(config string) {
-	clients, err := decodeClients(strings.NewReader(config), e.app().rules())
+	clients, err := decodeClients(strings.NewReader(config), e.app().rules(), func(int) {})
 	require.NoError(e.t, err)
 	for _, c := range clients {
 		_, err := e.live().store.Put(context.Background(), c, configstore.AnyVersion)
