@@ -101,3 +101,7 @@ func MergeUnknown(c Client, stored map[string]json.RawMessage) Client {
 	c.Unknown = merged
 	return c
 }
+
+// UnknownPath is the key in Client.Unknown of a field of the configuration ("" for parent)
+// or of one of its objects ("settings").
+func UnknownPath(parent, name string) string { return joinPath(parent, escapeName(name)) }
