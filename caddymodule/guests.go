@@ -33,6 +33,12 @@ type ConfigStore interface {
 	Identity(dataDir string) string
 	// OpenConfigStore opens it. It must be fast: no network.
 	OpenConfigStore(dataDir string) (configstore.Store, error)
+	// Local reports whether the store is on this machine, and so there whenever the
+	// edge is. The routing table of any other has a snapshot on disk.
+	Local() bool
+	// FollowOptions are how the routing table follows the store: Interval and
+	// Reconcile, zero for the default. Their other fields are the app's.
+	FollowOptions() configstore.FollowOptions
 }
 
 // Registry is what a module in the namespace webordinary.registries implements.

@@ -69,6 +69,10 @@ func (h *Router) page(req *request, id string) pages.Page {
 	case edge.Disabled:
 		return pages.Disabled(id)
 	case edge.Unavailable:
+		if req.known.Host == edge.HostNoTable {
+			failing := req.live != nil && req.live.table.Info().Failing()
+			return pages.NoTable(id, d.RetryAfter, failing)
+		}
 		return pages.Unavailable(id, d.RetryAfter)
 	case edge.MethodNotAllowed:
 		return pages.MethodNotAllowed(id)

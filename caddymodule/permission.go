@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/caddyserver/caddy/v2"
@@ -55,11 +54,12 @@ func (p *Permission) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 // CertificateAllowed implements caddytls.OnDemandPermission. Denials are
-// caddytls.ErrPermissionDenied, so that strangers cannot fill the log.
+// caddytls.ErrPermissionDenied, so that strangers cannot fill the log; also where there is
+// no routing table, about which the table's own log tells, once.
 func (p *Permission) CertificateAllowed(_ context.Context, name string) error {
 	live := p.app.state.live()
 	if live == nil || !live.table.Loaded() {
-		return errTableNotLoaded
+		return errNoTable
 	}
 	host, ok := configstore.LookupHost(name)
 	if ok {
@@ -71,7 +71,7 @@ func (p *Permission) CertificateAllowed(_ context.Context, name string) error {
 	return nil
 }
 
-var errTableNotLoaded = errors.New("the routing table is not loaded yet")
+var errNoTable = fmt.Errorf("there is no routing table yet, so nobody can tell: %w", caddytls.ErrPermissionDenied)
 
 // Interface guards
 var (

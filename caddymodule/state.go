@@ -25,8 +25,9 @@ const closeTimeout = 45 * time.Second
 // state is what survives configuration reloads: the routing table, the sessions and
 // their containers. It holds no caddy.Context and no logger of one.
 type state struct {
-	edgeID string
-	logger *zap.Logger
+	edgeID      string
+	logger      *zap.Logger
+	tableLogger *zap.Logger
 
 	running atomic.Pointer[running]
 	held    *holds // requests held until their session is ready
@@ -44,19 +45,20 @@ type running struct {
 	runner   sessions.Runner
 	service  *sessions.Service
 
-	cancel context.CancelFunc
-	loops  sync.WaitGroup
+	follower follower
 }
 
 // acquireState takes a share in the state of an identity.
 func acquireState(identity string) (*state, error) {
 	val, _, err := states.LoadOrNew(identity, func() (caddy.Destructor, error) {
 		id := sessions.NewEdgeID()
+		logger := lastingLogger("webordinary")
 		return &state{
-			edgeID:  id,
-			logger:  lastingLogger("webordinary"),
-			held:    newHolds(),
-			streams: newHolds(),
+			edgeID:      id,
+			logger:      logger,
+			tableLogger: logger.Named("table").With(zap.String("edge", id)),
+			held:        newHolds(),
+			streams:     newHolds(),
 		}, nil
 	})
 	if err != nil {
@@ -117,6 +119,7 @@ func (s *state) apply(a *App) {
 			zap.String("client", f.ClientID), zap.String("host", f.Host), zap.String("reason", f.Reason))
 	}
 	r.service.SetTunables(a.tunables())
+	r.follower.follow(r.store, r.table, s.followOptions(a))
 }
 
 // tunables are the settings that running sessions follow.
@@ -157,11 +160,6 @@ func (s *state) open(a *App) (_ *running, err error) {
 		Exclusive: a.registry.Exclusive(),
 		Tunables:  a.tunables(),
 	})
-	ctx, cancel := context.WithCancel(context.Background())
-	r.cancel = cancel
-	r.loops.Go(func() {
-		configstore.Follow(ctx, r.store, r.table, configstore.FollowOptions{Logger: s.logger.Named("table").With(zap.String("edge", s.edgeID))})
-	})
 	r.service.Start()
 	return r, nil
 }
@@ -180,13 +178,13 @@ func (s *state) Destruct() error {
 	if r == nil {
 		return nil
 	}
-	r.cancel()
+	r.follower.cancel()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	err := r.service.Close(ctx)
 	err = errors.Join(err, r.runner.Close(ctx))
 	r.runner = nil
-	r.loops.Wait()
+	<-r.follower.done
 	return errors.Join(err, r.closeParts())
 }
 

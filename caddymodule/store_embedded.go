@@ -43,6 +43,14 @@ func (s *EmbeddedConfigStore) OpenConfigStore(dataDir string) (configstore.Store
 	return store, nil
 }
 
+// Local implements ConfigStore: a file on this machine is there or nothing is.
+func (*EmbeddedConfigStore) Local() bool { return true }
+
+// FollowOptions implements ConfigStore: the defaults.
+func (*EmbeddedConfigStore) FollowOptions() configstore.FollowOptions {
+	return configstore.FollowOptions{}
+}
+
 // UnmarshalCaddyfile implements caddyfile.Unmarshaler. Syntax:
 //
 //	config_store embedded {

@@ -176,43 +176,6 @@ func TestMergeUnknown(t *testing.T) {
 	assert.JSONEq(t, `2`, string(stored["b"]))
 }
 
-func FuzzDecodeClient(f *testing.F) {
-	f.Add([]byte(fullJSON))
-	f.Add([]byte(`{"clientId":"a","clientId":"b","x":{"y":[null]},"settings":{"z":1e9}}`))
-	f.Add([]byte(`{"a.b":1,"domains":{"":2,"\\.":3,"aliases":["\ud800"]},"build":{"env":{"A":"\u0000"}}}`))
-	f.Add([]byte(`{"clientId":"amelia"} x`))
-	f.Add([]byte("[\n{},"))
-	rules := Rules{AllowFile: true, Patterns: []HostPattern{mustPattern(f, "edit.{client}.webordinary.com")}}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		strict, strictErr := DecodeClient(data)
-		if strictErr != nil {
-			faultStrings(t, strictErr)
-		}
-		if prepared, err := Prepare(strict, rules); err == nil && strictErr == nil {
-			again, err := Prepare(prepared, rules)
-			require.NoError(t, err)
-			require.Equal(t, prepared, again, "what was normalised stays as it is")
-			require.Empty(t, (Record{Client: prepared}).Entry().check(), "what is valid can be routed")
-		}
-		stored, err := DecodeStored(data)
-		if err != nil {
-			require.Error(t, strictErr, "what is refused from a store is refused from an operator")
-			return
-		}
-		if strictErr == nil {
-			require.Equal(t, strict, stored)
-		}
-		encoded, err := EncodeStored(stored)
-		require.NoError(t, err)
-		again, err := DecodeStored(encoded)
-		require.NoError(t, err)
-		require.Equal(t, stored.Unknown, again.Unknown)
-		twice, err := EncodeStored(again)
-		require.NoError(t, err)
-		require.JSONEq(t, string(encoded), string(twice))
-	})
-}
-
 func TestDecodeClientsFormats(t *testing.T) {
 	one := `{"clientId":"a"}`
 	tests := []struct {

@@ -48,7 +48,10 @@ func TestTableLookupAllocations(t *testing.T) {
 	table := NewTable(testPatterns(t))
 	table.Replace(manyEntries(1000))
 	table.Apply([]Change{change(testEntry("amelia", 1))})
-	for _, host := range []string{"edit.client-000007-pottery.com", "edit.amelia.example", "edit.nobody.com", ""} {
+	for _, host := range []string{
+		"edit.client-000007-pottery.com", "preview.client-000007.com", "client-000007-edit.webordinary.com",
+		"edit.amelia.example", "edit.nobody.com", "",
+	} {
 		assert.Zero(t, testing.AllocsPerRun(100, func() {
 			name, _ := LookupHost(host)
 			table.Lookup(name)

@@ -49,6 +49,8 @@ func everyPage(text, address string) map[string]pages.Page {
 		"not_found":          pages.NotFound(requestID),
 		"disabled":           pages.Disabled(requestID),
 		"unavailable":        pages.Unavailable(requestID, 1500*time.Millisecond),
+		"no_table":           pages.NoTable(requestID, 5*time.Second, false),
+		"no_table_failing":   pages.NoTable(requestID, 5*time.Second, true),
 		"method_not_allowed": pages.MethodNotAllowed(requestID),
 		"cross_site":         pages.CrossSite(requestID),
 		"ambiguous":          pages.Ambiguous(requestID),
@@ -88,7 +90,7 @@ func TestGolden(t *testing.T) {
 
 func TestStatuses(t *testing.T) {
 	want := map[string]int{
-		"not_found": 404, "disabled": 403, "unavailable": 503, "method_not_allowed": 405, "cross_site": 403, "ambiguous": 409,
+		"not_found": 404, "disabled": 403, "unavailable": 503, "no_table": 503, "no_table_failing": 503, "method_not_allowed": 405, "cross_site": 403, "ambiguous": 409,
 		"waiting": 202, "waiting_at_first": 202, "failed": 503, "failed_retryable": 503, "limit": 429, "limit_unlisted": 429, "new": 200,
 	}
 	got := map[string]int{}

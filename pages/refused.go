@@ -16,11 +16,22 @@ func Disabled(requestID string) Page {
 	return render(http.StatusForbidden, errorDisabled, view{prose: wordsDisabled(), RequestID: requestID})
 }
 
-// Unavailable is the 503 page for a fault on our side: no routing table, or no
-// registry. A retryAfter of zero leaves that header out.
+// Unavailable is the 503 page for a fault on our side, such as no registry. A retryAfter
+// of zero leaves that header out.
 func Unavailable(requestID string, retryAfter time.Duration) Page {
 	v := view{prose: wordsUnavailable(), RequestID: requestID, Again: wordTryAgain}
 	return render(http.StatusServiceUnavailable, errorUnavailable, v).retryAfter(retryAfter)
+}
+
+// NoTable is the 503 page of an edge that cannot tell yet whose host it is asked for.
+// failing: the list of sites cannot be read, rather than being read for the first time.
+func NoTable(requestID string, retryAfter time.Duration, failing bool) Page {
+	v := view{prose: wordsNoTable(failing), RequestID: requestID, Again: wordTryAgain}
+	why := errorStarting
+	if failing {
+		why = errorNoTable
+	}
+	return render(http.StatusServiceUnavailable, why, v).retryAfter(retryAfter)
 }
 
 // MethodNotAllowed is the 405 page. The header Allow is the caller's to set.

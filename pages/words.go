@@ -63,6 +63,14 @@ func wordsUnavailable() prose {
 	}}
 }
 
+func wordsNoTable(failing bool) prose {
+	why := "This server has just started and is still reading the list of the sites that it serves. That takes a few seconds."
+	if failing {
+		why = "This server has just started, and the list of the sites that it serves cannot be read at the moment. It keeps trying. The fault is ours, not yours, and nothing that was edited is lost."
+	}
+	return prose{"One moment, please", []string{why, "Please try again shortly."}}
+}
+
 func wordsMethodNotAllowed() prose {
 	return prose{"That does not work here", []string{
 		"This address can be looked at, but it takes nothing that is sent to it.",
@@ -166,6 +174,8 @@ const (
 	errorNotFound         = "not found"
 	errorDisabled         = "editing is disabled for this client"
 	errorUnavailable      = "temporarily unavailable"
+	errorStarting         = "no routing table yet: it is being loaded"
+	errorNoTable          = "no routing table yet: the config store cannot be read"
 	errorMethodNotAllowed = "method not allowed"
 	errorCrossSite        = "cross-site request refused"
 	errorAmbiguous        = "the session cannot be told"
