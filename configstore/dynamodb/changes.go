@@ -111,13 +111,13 @@ func (s *Store) readLog(ctx context.Context, log string, seq int64) (logPartRead
 	return r, nil
 }
 
-// pause waits, but not beyond the end of ctx.
+// pause waits; where ctx ends before, it returns the error of a call that ctx ended.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return stopped(ctx, ctx.Err())
 	case <-timer.C:
 		return nil
 	}

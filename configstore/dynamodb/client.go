@@ -21,7 +21,7 @@ import (
 // return too, within seconds; an answer that takes longer than attemptTimeout is lost.
 const (
 	dialTimeout    = 2 * time.Second
-	attemptTimeout = 10 * time.Second
+	attemptTimeout = 5 * time.Second
 	attempts       = 4
 	maxBackoff     = time.Second
 )

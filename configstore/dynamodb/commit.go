@@ -20,9 +20,9 @@ const (
 	// contendedFor bounds how long a write begins anew because others were faster. Writers
 	// take turns within milliseconds; a bulk load makes single ones wait for some seconds.
 	contendedFor = 30 * time.Second
-	// unansweredTries is how often a transaction whose answer was lost is sent again,
-	// beside the SDK's own attempts.
-	unansweredTries = 3
+	// unansweredFor is how long a transaction whose answer was lost is sent again, beside
+	// the SDK's own attempts.
+	unansweredFor = 10 * time.Second
 
 	firstBackoff = 10 * time.Millisecond
 	maxWriteWait = 400 * time.Millisecond
@@ -37,7 +37,7 @@ func (s *Store) write(ctx context.Context, prepare func(context.Context) (*trans
 	case s.writing <- struct{}{}:
 		defer func() { <-s.writing }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return stopped(ctx, ctx.Err())
 	}
 	begun := time.Now()
 	for try := 0; ; try++ {
@@ -79,6 +79,7 @@ func (s *Store) commit(ctx context.Context, tx *transaction) error {
 		// can be repeated whose answer was lost.
 		ClientRequestToken: new(rand.Text()),
 	}
+	begun := time.Now()
 	for try := 0; ; try++ {
 		_, err := s.client.TransactWriteItems(ctx, in)
 		if err == nil {
@@ -88,7 +89,7 @@ func (s *Store) commit(ctx context.Context, tx *transaction) error {
 		switch {
 		case errors.As(err, &canceled):
 			return s.cancellation(ctx, canceled, err)
-		case ctx.Err() != nil || try == unansweredTries || !unanswered(err):
+		case ctx.Err() != nil || time.Since(begun) > unansweredFor || !unanswered(err):
 			return s.translate(ctx, err, s.tables.all()...)
 		}
 		if err := pause(ctx, backoff(try+5)); err != nil {

@@ -92,7 +92,7 @@ func (s *Store) ids(ctx context.Context) ([]string, error) {
 	case s.listed.lock <- struct{}{}:
 		defer func() { <-s.listed.lock }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, stopped(ctx, ctx.Err())
 	}
 	l := &s.listed
 	if l.position != "" && time.Since(l.scanned) < listedFor {
