@@ -81,7 +81,7 @@ func eachPage(ctx context.Context, store configstore.Store, after string, limit 
 		}
 		page, err := store.List(ctx, after, size)
 		if err != nil {
-			return fmt.Errorf("listing clients: %w", err)
+			return err // says what was being done
 		}
 		if err := fn(page); err != nil {
 			return err

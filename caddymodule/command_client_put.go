@@ -104,7 +104,7 @@ func (c *cli) compareClients(ctx context.Context, store configstore.Store, clien
 		return nil, errInterrupted
 	}
 	if err != nil {
-		return nil, fmt.Errorf("comparing with what is stored: %w", err)
+		return nil, err // says what was being done
 	}
 	if have := found[0].Stored; expect != configstore.AnyVersion && have != configstore.AnyVersion && have != expect {
 		return nil, &configstore.ConflictError{ClientID: clients[0].ClientID, Have: have, Expect: expect}

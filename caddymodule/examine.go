@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/webordinary/router/configstore"
 )
 
 const (
@@ -76,11 +74,7 @@ func (c *cli) examineStore(ctx context.Context) []Finding {
 	if e, ok := c.app.configStore.(Examiner); ok {
 		return e.Examine(ctx, c.app.DataDir)
 	}
-	err := c.withStore(func(store configstore.Store) error {
-		_, err := store.List(ctx, "", 1)
-		return err
-	})
-	return []Finding{opened("config store", err)}
+	return []Finding{readable("config store", tryRead(c.app.DataDir, c.app.configStore.OpenConfigStore, firstClient(ctx)))}
 }
 
 // examineRegistry has the session registry examine itself, or reads a session of it.
@@ -88,17 +82,12 @@ func (c *cli) examineRegistry(ctx context.Context) []Finding {
 	if e, ok := c.app.registry.(Examiner); ok {
 		return e.Examine(ctx, c.app.DataDir)
 	}
-	registry, err := c.app.registry.OpenRegistry(c.app.DataDir)
-	if err == nil {
-		_, err = registry.List(ctx, "", "", 1)
-		err = errors.Join(err, registry.Close())
-	}
-	return []Finding{opened("session registry", err)}
+	return []Finding{readable("session registry", tryRead(c.app.DataDir, c.app.registry.OpenRegistry, firstSession(ctx)))}
 }
 
-func opened(check string, err error) Finding {
+func readable(check string, err error) Finding {
 	if err != nil {
-		return failing(check, err.Error(), "it must be there, and readable and writable for the edge's user")
+		return failing(check, err.Error(), "see to what the error says, and try again")
 	}
 	return fine(check, "can be read")
 }

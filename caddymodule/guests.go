@@ -64,7 +64,10 @@ type Runner interface {
 }
 
 // laterGuests are modules of later releases, which are refused by name.
-var laterGuests = []string{"dynamodb", "docker", "ecs"}
+var laterGuests = map[string][]string{
+	namespaceRegistries: {"dynamodb"},
+	namespaceRunners:    {"docker", "ecs"},
+}
 
 // unmarshalGuest reads the guest's name and block from a Caddyfile:
 //
@@ -77,7 +80,7 @@ func unmarshalGuest(d *caddyfile.Dispenser, namespace string) (json.RawMessage, 
 	name := d.Val()
 	id := namespace + "." + name
 	if _, err := caddy.GetModule(id); err != nil {
-		if slices.Contains(laterGuests, name) {
+		if slices.Contains(laterGuests[namespace], name) {
 			return nil, d.Errf("%s %s is not supported yet: this release has %s", option, name, guestNames(namespace))
 		}
 		return nil, d.Errf("unknown %s %q: this build has %s", option, name, guestNames(namespace))

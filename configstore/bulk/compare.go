@@ -156,7 +156,7 @@ func each(ctx context.Context, store configstore.Store, fn func(configstore.Reco
 	for after := ""; ; {
 		page, err := store.List(ctx, after, pageSize)
 		if err != nil {
-			return fmt.Errorf("listing clients: %w", err)
+			return err // says what was being done
 		}
 		for _, rec := range page {
 			if err := fn(rec); err != nil {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -75,9 +76,12 @@ func (r *Registry) prepare() error {
 	}
 }
 
-// restrict makes the file, if need be, and takes it from all but its owner. SQLite
-// gives the same mode to the files it puts beside it.
+// restrict makes the file and its folder, if need be, and takes the file from all but its
+// owner. SQLite gives the same mode to the files it puts beside it.
 func restrict(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
