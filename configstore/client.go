@@ -5,7 +5,6 @@ package configstore
 
 import (
 	"encoding/json"
-	"strings"
 	"time"
 )
 
@@ -47,8 +46,8 @@ type Repository struct {
 	URL string `json:"url"`
 	// Branch is what edit branches are made from.
 	Branch string `json:"branch"`
-	// DeployKey is a PEM private key or a reference to one. It is a secret:
-	// String, logs and the CLI show it redacted.
+	// DeployKey is a PEM private key or a reference to one (arn:aws:secretsmanager:…,
+	// env:NAME, file:PATH). It is a secret: String, logs and the CLI show it redacted.
 	DeployKey DeployKey `json:"deployKey,omitempty"`
 	// Directory is where the site lies in the repository. Default: its root.
 	Directory string `json:"directory,omitempty"`
@@ -127,16 +126,16 @@ type DeployKey string
 // redactedKey stands for a key wherever one is shown.
 const redactedKey = "[redacted]"
 
-// String returns "" for no key, the reference for a reference, and "[redacted]" for a key.
+// String returns "" for no key, the reference for a well-formed reference, and
+// "[redacted]" for anything else.
 func (k DeployKey) String() string {
-	switch {
-	case k == "":
+	if k == "" {
 		return ""
-	case k.IsReference():
-		return string(k)
-	default:
+	}
+	if _, err := k.Reference(); err != nil {
 		return redactedKey
 	}
+	return string(k)
 }
 
 // GoString is String, so that %#v is safe too.
@@ -153,15 +152,4 @@ type Record struct {
 	// Broken says why the stored row cannot be read; Client then has its id only.
 	// Empty for a good row.
 	Broken string
-}
-
-// IsReference reports whether the key is a reference (arn:aws:secretsmanager:…,
-// env:NAME, file:PATH) and not itself a key.
-func (k DeployKey) IsReference() bool {
-	for _, p := range []string{"arn:aws:secretsmanager:", "env:", "file:"} {
-		if strings.HasPrefix(string(k), p) {
-			return true
-		}
-	}
-	return false
 }

@@ -35,10 +35,6 @@ func Unsupported() []Refusal {
 			func(c Client) bool { return c.Settings.MaxLifetimeMinutes != 0 },
 		},
 		{
-			"repository.deployKey", "arn:…, env:…, file:…", "references to keys are not supported yet: give the private key itself in PEM form",
-			func(c Client) bool { return c.Repository.DeployKey.IsReference() },
-		},
-		{
 			"repository.deployKey", "with an https URL", "credentials for https repositories are not supported yet: use an ssh URL",
 			func(c Client) bool {
 				return c.Repository.DeployKey != "" && strings.HasPrefix(c.Repository.URL, "https:")

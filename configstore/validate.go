@@ -23,6 +23,9 @@ const (
 	maxEnv       = 100
 	maxEnvValue  = 32 << 10
 	maxDeployKey = 16 << 10
+
+	// MaxKeyText bounds, in bytes, what a reference to a deploy key may lead to.
+	MaxKeyText = 64 << 10
 )
 
 // Rules are what the operator allows. The zero value is the strictest.
@@ -32,6 +35,8 @@ type Rules struct {
 	// Patterns are the operator's host patterns: what they give to one client no
 	// other may claim.
 	Patterns []HostPattern
+	// KeyPrefixes are what references to deploy keys may begin with. None: no references.
+	KeyPrefixes []KeyPrefix
 }
 
 // Prepare normalises and validates a configuration before it is stored. The error is a
@@ -87,7 +92,7 @@ func Validate(c Client, rules Rules) error {
 	var fs faults
 	validateID(&fs, c.ClientID, rules.Patterns)
 	validateDomains(&fs, c, rules.Patterns)
-	validateRepository(&fs, c.Repository, rules)
+	validateRepository(&fs, c, rules)
 	validateSettings(&fs, c.Settings)
 	if c.Build != nil {
 		validateBuild(&fs, *c.Build)

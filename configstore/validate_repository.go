@@ -1,8 +1,6 @@
 package configstore
 
 import (
-	"bytes"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -18,7 +16,8 @@ const (
 	maxBranch        = 240
 )
 
-func validateRepository(fs *faults, r Repository, rules Rules) {
+func validateRepository(fs *faults, c Client, rules Rules) {
+	r := c.Repository
 	if err := checkRepositoryURL(r.URL, rules.AllowFile); err != nil {
 		fs.add("repository.url", err.Error())
 	}
@@ -28,8 +27,8 @@ func validateRepository(fs *faults, r Repository, rules Rules) {
 	if r.Directory != "" {
 		validateFolder(fs, "repository.directory", r.Directory)
 	}
-	if r.DeployKey != "" && !r.DeployKey.IsReference() {
-		if err := checkDeployKey(string(r.DeployKey)); err != nil {
+	if r.DeployKey != "" {
+		if err := checkDeployKey(c.ClientID, r.DeployKey, rules.KeyPrefixes); err != nil {
 			fs.add("repository.deployKey", err.Error())
 		} else if strings.HasPrefix(r.URL, "file:") {
 			fs.add("repository.deployKey", "has no effect on a file repository")
@@ -205,44 +204,4 @@ func CheckBranch(name string) error {
 		}
 	}
 	return nil
-}
-
-// normalizeKey gives a PEM key the line ends without which ssh refuses it.
-func normalizeKey(k DeployKey) DeployKey {
-	s := strings.TrimSpace(string(k))
-	if !strings.HasPrefix(s, "-----BEGIN ") {
-		return k
-	}
-	return DeployKey(strings.ReplaceAll(s, "\r\n", "\n") + "\n")
-}
-
-// checkDeployKey accepts one unencrypted private key in PEM form. Its errors say
-// nothing of the key.
-func checkDeployKey(key string) error {
-	if len(key) > maxDeployKey {
-		return fmt.Errorf("must be at most %d bytes", maxDeployKey)
-	}
-	if key == redactedKey {
-		return errors.New("is a redacted key, as the client was shown: give the key itself")
-	}
-	block, rest := pem.Decode([]byte(key))
-	if block == nil || !strings.HasPrefix(key, "-----BEGIN ") || len(bytes.TrimSpace(rest)) > 0 {
-		return errors.New("must be one private key in PEM form")
-	}
-	if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
-		return errors.New("must be a private key, not another kind of PEM block")
-	}
-	if isEncryptedKey(block) {
-		return errors.New("must not be protected by a passphrase")
-	}
-	return nil
-}
-
-func isEncryptedKey(block *pem.Block) bool {
-	if strings.Contains(block.Type, "ENCRYPTED") || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
-		return true
-	}
-	// openssh-key-v1: a magic string, then the cipher's name with its length in four bytes.
-	rest, ok := bytes.CutPrefix(block.Bytes, []byte("openssh-key-v1\x00"))
-	return ok && !bytes.HasPrefix(rest, []byte("\x00\x00\x00\x04none"))
 }

@@ -79,7 +79,7 @@ func newSession(life context.Context, s *settings, claim bootapi.Claim, board *p
 		CacheDir:  s.cache,
 		Site:      claim.Site,
 		Environ:   s.environ,
-		Secrets:   []string{claim.Token, claim.Site.DeployKey},
+		Secrets:   []string{claim.Token, string(claim.Site.DeployKey)},
 		Board:     board,
 		Log:       log,
 	})
@@ -92,7 +92,7 @@ func newSession(life context.Context, s *settings, claim bootapi.Claim, board *p
 		URL:        claim.Site.RepositoryURL,
 		Branch:     claim.Site.Branch,
 		EditBranch: claim.EditBranch,
-		DeployKey:  claim.Site.DeployKey,
+		DeployKey:  string(claim.Site.DeployKey),
 		AllowFile:  claim.Site.AllowFile,
 		Exclude:    x.builder.Exclude(),
 		Log:        func(line string) { board.Log(bootapi.PhaseCloning, line) },

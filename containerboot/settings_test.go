@@ -66,7 +66,7 @@ func TestSettingsAreCheckedAllAtOnce(t *testing.T) {
 		"a disabled client":     {[]string{"CLIENT_ID=amelia", config + `,"disabled":true}`}, []string{"the client is disabled"}},
 		"a key that is elsewhere": {
 			[]string{"CLIENT_ID=amelia", strings.Replace(config, `"branch"`, `"deployKey":"env:KEY","branch"`, 1) + "}"},
-			[]string{"deployKey"},
+			[]string{"repository.deployKey: must be the key itself"},
 		},
 	}
 	for name, tc := range cases {

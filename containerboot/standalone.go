@@ -26,17 +26,19 @@ func standaloneClaim(sessionID, id, config string) (*bootapi.Claim, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", bootapi.EnvClientConfig, err)
 	}
+	if c.Repository.DeployKey.IsReference() {
+		// Prepare would ask for an option that only an edge has.
+		faults = append(faults, fmt.Errorf("%s: repository.deployKey: must be the key itself: references are resolved by an edge only", bootapi.EnvClientConfig))
+		c.Repository.DeployKey = ""
+	}
 	if c, err = configstore.Prepare(c, configstore.Rules{AllowFile: true}); err != nil {
-		return nil, fmt.Errorf("%s: %w", bootapi.EnvClientConfig, err)
+		return nil, errors.Join(append(faults, fmt.Errorf("%s: %w", bootapi.EnvClientConfig, err))...)
 	}
 	if c.ClientID != id {
 		faults = append(faults, fmt.Errorf("%s: is for client %q, not for %q", bootapi.EnvClientConfig, c.ClientID, id))
 	}
 	if c.Disabled {
 		faults = append(faults, fmt.Errorf("%s: the client is disabled", bootapi.EnvClientConfig))
-	}
-	if c.Repository.DeployKey.IsReference() {
-		faults = append(faults, fmt.Errorf("%s: repository.deployKey: must be the key itself: references are not resolved here yet", bootapi.EnvClientConfig))
 	}
 	if sessionID == "" {
 		sessionID = c.ClientID
@@ -50,7 +52,7 @@ func standaloneClaim(sessionID, id, config string) (*bootapi.Claim, error) {
 			RepositoryURL: c.Repository.URL,
 			Branch:        c.Repository.Branch,
 			Directory:     c.Repository.Directory,
-			DeployKey:     string(c.Repository.DeployKey),
+			DeployKey:     bootapi.Secret(c.Repository.DeployKey),
 			AllowFile:     true, // whoever sets the environment may read the machine's files
 		},
 	}

@@ -79,7 +79,7 @@ func TestCLIRefusals(t *testing.T) {
 		"a development server": {put, set("build", "mode", "dev"), []string{"build.mode", "not supported yet"}},
 		"a Node version":       {put, set("build", "nodeVersion", "22"), []string{"build.nodeVersion", "not supported yet"}},
 		"a maximum lifetime":   {put, set("settings", "maxLifetimeMinutes", 60), []string{"settings.maxLifetimeMinutes", "not supported yet"}},
-		"a reference to a key": {put, set("repository", "deployKey", "env:KEY"), []string{"repository.deployKey", "not supported yet"}},
+		"a reference to a key": {put, set("repository", "deployKey", "env:KEY"), []string{"repository.deployKey", "deploy_key_prefixes", "env:KEY"}},
 
 		"a file that is not there":    {[]string{"client", "put", "missing.json"}, "", []string{"missing.json"}},
 		"validate reports alike":      {[]string{"client", "validate", "-"}, set("settings", "idleTimeoutMinutes", 1441), []string{"settings.idleTimeoutMinutes"}},

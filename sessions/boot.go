@@ -338,7 +338,7 @@ func (b *boot) claim() (bootapi.Claim, error) {
 	}
 	site := bootapi.Site{
 		RepositoryURL: c.Repository.URL, Branch: c.Repository.Branch, Directory: c.Repository.Directory,
-		DeployKey: string(c.Repository.DeployKey), AllowFile: t.AllowFile,
+		DeployKey: bootapi.Secret(c.Repository.DeployKey), AllowFile: t.AllowFile,
 	}
 	if build := c.Build; build != nil {
 		site.Install, site.Command, site.Output = build.Install, build.Command, build.Output

@@ -194,7 +194,7 @@ type Site struct {
 	RepositoryURL string            `json:"repositoryUrl"`
 	Branch        string            `json:"branch"`
 	Directory     string            `json:"directory,omitempty"`
-	DeployKey     string            `json:"deployKey,omitempty"` // PEM
+	DeployKey     Secret            `json:"deployKey,omitempty"` // PEM
 	AllowFile     bool              `json:"allowFile,omitempty"` // file: repositories allowed
 	Install       string            `json:"install,omitempty"`
 	Command       string            `json:"command,omitempty"`
@@ -204,6 +204,16 @@ type Site struct {
 	Env           map[string]string `json:"env,omitempty"`
 	HealthPath    string            `json:"healthPath,omitempty"`
 }
+
+// Secret is a text that is never shown: in JSON alone, by which a container gets it, is
+// it as it is.
+type Secret string
+
+// String never shows the secret.
+func (Secret) String() string { return "[redacted]" }
+
+// GoString never shows the secret.
+func (Secret) GoString() string { return "[redacted]" }
 
 // QuiesceRequest asks a container to prepare for its stop.
 type QuiesceRequest struct {
