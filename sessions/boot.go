@@ -61,7 +61,7 @@ func (b *boot) run(ctx context.Context) error {
 
 func (b *boot) steps(ctx context.Context) error {
 	// First, because it may fail for a reason that makes a container useless.
-	claim, err := b.claim()
+	claim, err := b.claim(ctx)
 	if err != nil {
 		return err
 	}
@@ -324,21 +324,19 @@ func (b *boot) told(f *bootapi.Failure) error {
 }
 
 // claim is what the container is given.
-func (b *boot) claim() (bootapi.Claim, error) {
-	r, t, c := b.h.record(), b.s.tunables.Load(), b.client
-	if c.Repository.DeployKey.IsReference() {
-		return bootapi.Claim{}, &bootError{
-			phase: bootapi.PhaseStarting, cause: "The client's deploy key cannot be read.",
-			err: fmt.Errorf("deploy key %s is a reference, which this release does not resolve", c.Repository.DeployKey),
-		}
+func (b *boot) claim(ctx context.Context) (bootapi.Claim, error) {
+	key, err := b.key(ctx)
+	if err != nil {
+		return bootapi.Claim{}, err
 	}
+	r, t, c := b.h.record(), b.s.tunables.Load(), b.client
 	hosts := append([]string{c.Domains.Edit}, c.Domains.Aliases...)
 	for _, p := range t.HostPatterns {
 		hosts = append(hosts, p.Host(c.ClientID))
 	}
 	site := bootapi.Site{
 		RepositoryURL: c.Repository.URL, Branch: c.Repository.Branch, Directory: c.Repository.Directory,
-		DeployKey: bootapi.Secret(c.Repository.DeployKey), AllowFile: t.AllowFile,
+		DeployKey: key, AllowFile: t.AllowFile,
 	}
 	if build := c.Build; build != nil {
 		site.Install, site.Command, site.Output = build.Install, build.Command, build.Output
@@ -351,4 +349,27 @@ func (b *boot) claim() (bootapi.Claim, error) {
 		AbandonAfterSeconds: int64(abandonAfter(b.s.idleTimeout(c)).Seconds()),
 		Instruction:         r.Instruction,
 	}, nil
+}
+
+// key is the client's deploy key, which may be behind a reference.
+func (b *boot) key(ctx context.Context) (bootapi.Secret, error) {
+	key := b.client.Repository.DeployKey
+	if !key.IsReference() {
+		return bootapi.Secret(key), nil
+	}
+	if b.s.deployKey == nil {
+		return "", b.keyError(errors.New("deploy key is a reference, and nothing resolves it here"))
+	}
+	text, err := b.s.deployKey(ctx, b.client.ClientID, key)
+	if err != nil {
+		return "", b.keyError(err)
+	}
+	return bootapi.Secret(text), nil
+}
+
+func (b *boot) keyError(err error) error {
+	return &bootError{
+		phase: b.timings.phase, cause: "The client's deploy key cannot be read.", err: err,
+		retryable: errors.Is(err, configstore.ErrUnavailable),
+	}
 }

@@ -37,6 +37,10 @@ type Options struct {
 	// Client reads a client's full configuration; it is called when a session is
 	// created, woken or asked whether it is idle. Errors as of configstore.Store.Get.
 	Client func(ctx context.Context, id string) (configstore.Client, error)
+	// DeployKey resolves a reference to a client's deploy key; it is called when a
+	// session is woken, and for nothing else. Its errors must not show a key; one that
+	// is configstore.ErrUnavailable may pass by itself. Nil: references are refused.
+	DeployKey func(ctx context.Context, clientID string, key configstore.DeployKey) (string, error)
 	// Logger is for what happens to sessions. Default: none.
 	Logger *zap.Logger
 	// EdgeID names this process in leases and logs; it must be new at each start of
@@ -98,6 +102,7 @@ type Service struct {
 	registry     Registry
 	runner       Runner
 	clientByID   func(context.Context, string) (configstore.Client, error)
+	deployKey    func(context.Context, string, configstore.DeployKey) (string, error)
 	log          *zap.Logger
 	edge         string
 	exclusive    bool
@@ -143,6 +148,7 @@ func New(o Options) *Service {
 		registry:     o.Registry,
 		runner:       o.Runner,
 		clientByID:   o.Client,
+		deployKey:    o.DeployKey,
 		log:          o.Logger.With(zap.String("edge", o.EdgeID)),
 		edge:         o.EdgeID,
 		exclusive:    o.Exclusive,
