@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/configstore/deploykey"
 	"github.com/webordinary/router/sessions"
 )
 
@@ -40,6 +41,13 @@ type App struct {
 	// read this machine's repositories. Default: false.
 	AllowFileRepositories bool `json:"allow_file_repositories,omitempty"`
 
+	// What references to deploy keys in clients' configurations may begin with: "env:"
+	// and the beginning of a variable's name; "file:" and the path of a folder or file;
+	// the ARN of a secret of AWS Secrets Manager, or the beginning of one. In the first
+	// two, {client} stands for the client's id. Default: none, so that a configuration
+	// must hold the key itself.
+	DeployKeyPrefixes []string `json:"deploy_key_prefixes,omitempty"`
+
 	// Where client configurations are. Default: embedded.
 	ConfigStoreRaw json.RawMessage `json:"config_store,omitempty" caddy:"namespace=webordinary.config_stores inline_key=module"`
 
@@ -53,9 +61,11 @@ type App struct {
 	registry    Registry
 	runner      Runner
 
-	patterns []configstore.HostPattern
-	origin   sessions.PublicOrigin
-	state    *state
+	patterns    []configstore.HostPattern
+	keyPrefixes []configstore.KeyPrefix
+	origin      sessions.PublicOrigin
+	keys        *deploykey.Resolver
+	state       *state
 }
 
 // CaddyModule returns the Caddy module information.
@@ -81,6 +91,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.runner, err = loadGuest[Runner](ctx, a, "RunnerRaw", &a.RunnerRaw, "process"); err != nil {
 		return err
 	}
+	a.keys = deploykey.New(deploykey.Options{Prefixes: a.keyPrefixes, Logger: lastingLogger("webordinary").Named("deploykey")})
 	a.state, err = acquireState(a.identity())
 	return err
 }
@@ -104,6 +115,14 @@ func (a *App) parse() error {
 		}
 		a.patterns = append(a.patterns, p)
 	}
+	a.keyPrefixes = nil
+	for i, s := range a.DeployKeyPrefixes {
+		p, err := configstore.ParseKeyPrefix(s)
+		if err != nil {
+			return fmt.Errorf("deploy_key_prefixes[%d]: %w", i, err)
+		}
+		a.keyPrefixes = append(a.keyPrefixes, p)
+	}
 	if a.PublicOrigin == "" {
 		a.PublicOrigin = "https://"
 	}
@@ -124,7 +143,7 @@ func (a *App) identity() string {
 
 // rules are what a client's configuration is validated by.
 func (a *App) rules() configstore.Rules {
-	return configstore.Rules{AllowFile: a.AllowFileRepositories, Patterns: a.patterns}
+	return configstore.Rules{AllowFile: a.AllowFileRepositories, Patterns: a.patterns, KeyPrefixes: a.keyPrefixes}
 }
 
 // Start opens the state if no configuration before did, and puts this configuration's

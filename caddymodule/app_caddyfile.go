@@ -19,6 +19,7 @@ func init() {
 //		public_origin           <scheme>://[:<port>]
 //		idle_timeout            <duration>
 //		allow_file_repositories
+//		deploy_key_prefixes     <prefixes...>
 //		config_store            <module> [{ ... }]
 //		registry                <module> [{ ... }]
 //		runner                  <module> [{ ... }]
@@ -79,6 +80,10 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) (err error)
 			return d.ArgErr()
 		}
 		a.AllowFileRepositories = true
+	case "deploy_key_prefixes":
+		if a.DeployKeyPrefixes = d.RemainingArgs(); len(a.DeployKeyPrefixes) == 0 {
+			return d.ArgErr()
+		}
 	case "config_store":
 		a.ConfigStoreRaw, err = unmarshalGuest(d, namespaceConfigStores)
 	case "registry":

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/configstore/deploykey"
 	"github.com/webordinary/router/sessions"
 )
 
@@ -30,8 +31,9 @@ type state struct {
 	tableLogger *zap.Logger
 
 	running atomic.Pointer[running]
-	held    *holds // requests held until their session is ready
-	streams *holds // event streams of waiting pages
+	keys    atomic.Pointer[deploykey.Resolver] // that of the configuration in force
+	held    *holds                             // requests held until their session is ready
+	streams *holds                             // event streams of waiting pages
 
 	mu      sync.Mutex
 	configs []*App // started and not stopped, the newest last: it is the one in force
@@ -81,6 +83,7 @@ func (s *state) start(a *App) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r := s.running.Load(); r == nil {
+		s.keys.Store(a.keys) // sessions may be woken as soon as it is open
 		r, err := s.open(a)
 		if err != nil {
 			return err
@@ -114,6 +117,7 @@ func (s *state) stop(a *App) {
 // apply puts an app's tunables into force.
 func (s *state) apply(a *App) {
 	r := s.running.Load()
+	s.keys.Store(a.keys)
 	for _, f := range r.table.SetPatterns(a.patterns) {
 		s.logger.Warn("client's host cannot be routed by the new patterns",
 			zap.String("client", f.ClientID), zap.String("host", f.Host), zap.String("reason", f.Reason))
@@ -151,17 +155,23 @@ func (s *state) open(a *App) (_ *running, err error) {
 		return nil, fmt.Errorf("opening session registry: %w", err)
 	}
 	r.service = sessions.New(sessions.Options{
-		Registry: r.registry,
-		Runner:   r.runner,
-		Client:   clientSource(r.store),
-		Logger:   s.logger.Named("sessions"),
-		EdgeID:   s.edgeID,
+		Registry:  r.registry,
+		Runner:    r.runner,
+		Client:    clientSource(r.store),
+		DeployKey: s.deployKey,
+		Logger:    s.logger.Named("sessions"),
+		EdgeID:    s.edgeID,
 		// With the embedded registry there is one edge only.
 		Exclusive: a.registry.Exclusive(),
 		Tunables:  a.tunables(),
 	})
 	r.service.Start()
 	return r, nil
+}
+
+// deployKey resolves references to deploy keys by the configuration in force.
+func (s *state) deployKey(ctx context.Context, clientID string, key configstore.DeployKey) (string, error) {
+	return s.keys.Load().Resolve(ctx, clientID, key)
 }
 
 // clientSource reads full configurations for the session service.
