@@ -39,6 +39,7 @@ test: build .cache/gotest needed
 .PHONY: needed
 needed:
 	@sh tools/need.sh chromium
+	@sh tools/need.sh sshd openssh-server
 	@sh tools/need.sh java default-jre-headless
 
 .PHONY: e2e

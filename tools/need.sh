@@ -3,6 +3,9 @@
 # missing and we are root on a Debian or its like; otherwise says what to install.
 set -eu
 
+# Daemons are where not everybody's PATH leads.
+PATH=$PATH:/usr/sbin
+
 command -v "$1" >/dev/null && exit 0
 
 package=${2:-$1}

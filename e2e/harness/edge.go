@@ -29,6 +29,8 @@ type Options struct {
 	APIUpstream string
 	// Containerboot returns a shell script to run in the place of the containerboot binary.
 	Containerboot func(binary string) string
+	// Env are further variables of the edge and of the commands.
+	Env []string
 	// Config returns the edge's Caddyfile, given the default one.
 	Config func(string) string
 }
@@ -118,6 +120,7 @@ func New(t testing.TB, o Options) *Edge {
 	if o.APIUpstream != "" {
 		e.env = append(e.env, "WEBORDINARY_API_UPSTREAM="+o.APIUpstream)
 	}
+	e.env = append(e.env, o.Env...)
 	e.client = newHTTPClient()
 	t.Cleanup(e.cleanUp)
 	return e
