@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -33,6 +34,8 @@ type Options struct {
 	Env []string
 	// Config returns the edge's Caddyfile, given the default one.
 	Config func(string) string
+	// Env are further variables of its environment, as in os.Environ.
+	Env []string
 }
 
 // Edge is an edge on its own data folder and ports. Everything of it is gone when its
@@ -114,6 +117,7 @@ func New(t testing.TB, o Options) *Edge {
 		fmt.Sprintf("WEBORDINARY_HTTPS_PORT=%d", e.HTTPSPort),
 		"WEBORDINARY_ADMIN="+e.Admin,
 	)
+	e.env = append(e.env, o.Env...)
 	if o.IdleTimeout != "" {
 		e.env = append(e.env, "WEBORDINARY_IDLE_TIMEOUT="+o.IdleTimeout)
 	}
@@ -128,6 +132,12 @@ func New(t testing.TB, o Options) *Edge {
 
 // Start starts the edge and waits until it serves.
 func (e *Edge) Start() {
+	e.t.Helper()
+	e.StartUntil(http.StatusNotFound)
+}
+
+// StartUntil starts the edge and waits until it answers so for a host that is nobody's.
+func (e *Edge) StartUntil(status int) {
 	e.t.Helper()
 	cmd := exec.CommandContext(context.Background(), filepath.Join(e.bin, "caddy"), "run", "--config", e.Config, "--adapter", "caddyfile")
 	cmd.Env = e.env
@@ -151,7 +161,7 @@ func (e *Edge) Start() {
 		default:
 		}
 		a, err := e.Try(Request{Host: "edit.nobody.localhost", Path: "/"})
-		return err == nil && a.Status == http.StatusNotFound
+		return err == nil && a.Status == status
 	})
 }
 
@@ -247,12 +257,18 @@ type Result struct {
 // Run runs a command of the edge's binary beside the running edge, or without one.
 func (e *Edge) Run(stdin string, args ...string) Result {
 	e.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	return e.RunWithin(2*time.Minute, strings.NewReader(stdin), args...)
+}
+
+// RunWithin is Run for much input, with a limit of its own.
+func (e *Edge) RunWithin(limit time.Duration, stdin io.Reader, args ...string) Result {
+	e.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(e.bin, "caddy"), args...)
 	cmd.Env = e.env
 	cmd.Dir = filepath.Dir(e.Config)
-	cmd.Stdin = strings.NewReader(stdin)
+	cmd.Stdin = stdin
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
