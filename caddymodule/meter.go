@@ -99,7 +99,7 @@ func (p *meter) show(now time.Time) {
 		line = fmt.Sprintf("%d of %d %s (%d %%), %.0f/s", p.n, p.of, p.what, 100*p.n/p.of, rate)
 	}
 	switch {
-	case p.of > 0 && p.n < p.of && rate > 0:
+	case p.of > 0 && p.n < p.of && 100*p.n >= p.of: // before, it would be a guess
 		left := time.Duration(float64(p.of-p.n) / rate * float64(time.Second))
 		line += fmt.Sprintf(", %s left", left.Round(time.Second))
 	case p.of > 0 && p.n >= p.of:
