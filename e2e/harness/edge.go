@@ -30,11 +30,9 @@ type Options struct {
 	APIUpstream string
 	// Containerboot returns a shell script to run in the place of the containerboot binary.
 	Containerboot func(binary string) string
-	// Env are further variables of the edge and of the commands.
-	Env []string
 	// Config returns the edge's Caddyfile, given the default one.
 	Config func(string) string
-	// Env are further variables of its environment, as in os.Environ.
+	// Env are further variables of the edge and of its commands, as in os.Environ.
 	Env []string
 }
 
@@ -124,7 +122,6 @@ func New(t testing.TB, o Options) *Edge {
 	if o.APIUpstream != "" {
 		e.env = append(e.env, "WEBORDINARY_API_UPSTREAM="+o.APIUpstream)
 	}
-	e.env = append(e.env, o.Env...)
 	e.client = newHTTPClient()
 	t.Cleanup(e.cleanUp)
 	return e
