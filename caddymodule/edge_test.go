@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,7 +19,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/internal/freeport"
 )
+
+// patience is the most that a condition is waited for.
+const patience = time.Minute
 
 // containerboot is the binary that the tests' sessions run; TestMain builds it.
 var containerboot string
@@ -64,7 +67,7 @@ func startEdge(t *testing.T, appLines ...string) *testEdge {
 	require.Eventually(t, func() bool {
 		_, ok := e.live().table.Lookup("edit.acme.test")
 		return ok
-	}, 5*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	return e
 }
 
@@ -160,7 +163,7 @@ func (e *testEdge) do(method, host, path string, header http.Header) answer {
 	req.Host = host
 	maps.Copy(req.Header, header)
 	client := http.Client{
-		Timeout:       30 * time.Second,
+		Timeout:       2 * patience, // a request may be held for a minute
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	defer client.CloseIdleConnections()
@@ -177,7 +180,7 @@ func (e *testEdge) session() string {
 	created := e.do(http.MethodPost, "edit.acme.test", "/new", http.Header{"Sec-Fetch-Site": {"same-origin"}, "Sec-Fetch-Mode": {"navigate"}})
 	require.Equal(e.t, http.StatusSeeOther, created.status, created.body)
 	path := created.header.Get("Location")
-	got := e.do(http.MethodGet, "edit.acme.test", path, http.Header{"Prefer": {"wait=30"}})
+	got := e.do(http.MethodGet, "edit.acme.test", path, http.Header{"Prefer": {"wait=60"}})
 	require.Equal(e.t, http.StatusOK, got.status, got.body)
 	require.Contains(e.t, got.body, "It works.")
 	return path
@@ -185,8 +188,7 @@ func (e *testEdge) session() string {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := freeport.Find(1)
 	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return ports[0]
 }

@@ -45,9 +45,9 @@ func TestVisitorWhoLeavesFreesTheirPlace(t *testing.T) {
 	}
 	leaves, stays := post(), post()
 	defer stays.Close()
-	require.Eventually(t, func() bool { return e.heldNow() == 2 }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return e.heldNow() == 2 }, patience, 10*time.Millisecond)
 	require.NoError(t, leaves.Close())
-	require.Eventually(t, func() bool { return e.heldNow() == 1 }, 5*time.Second, 10*time.Millisecond,
+	require.Eventually(t, func() bool { return e.heldNow() == 1 }, patience, 10*time.Millisecond,
 		"its body is unread, and still it is noticed that the visitor left")
 
 	require.NoError(t, os.WriteFile(gate, nil, 0o600))

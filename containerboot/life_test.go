@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/internal/freeport"
 )
 
 func awaitPid(t *testing.T, path string) int {
@@ -38,7 +39,7 @@ func awaitPid(t *testing.T, path string) int {
 // awaitEnd waits until a process that was killed is gone: an orphan is for init to reap.
 func awaitEnd(t *testing.T, pid int) {
 	t.Helper()
-	require.Eventually(t, func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH }, time.Minute, 5*time.Millisecond)
 }
 
 // edit changes a session's workspace as an editor would.
@@ -91,7 +92,7 @@ func TestAbandoned(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, plainSite)
 	claim := w.claim("s1")
-	claim.AbandonAfterSeconds = 2
+	claim.AbandonAfterSeconds = 4
 	c, _ := w.ready(claim)
 	w.edit("s1")
 	assert.Zero(t, c.exited())
@@ -104,14 +105,14 @@ func TestAnOpenStreamIsAnEdge(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, plainSite)
 	claim := w.claim("s1")
-	claim.AbandonAfterSeconds = 1
+	claim.AbandonAfterSeconds = 3
 	c := w.start("s1", claim.Token)
 	c.post(bootapi.PathClaim, claim)
 	c.events(bootapi.PathEvents)
 	select {
 	case code := <-c.exit:
 		t.Fatalf("ended with %d; log:\n%s", code, c.logged())
-	case <-time.After(3 * time.Second):
+	case <-time.After(7 * time.Second):
 	}
 }
 
@@ -219,10 +220,9 @@ func TestUpstream(t *testing.T) {
 func TestStandalone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, plainSite)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := freeport.Find(1)
 	require.NoError(t, err)
-	port := l.Addr().(*net.TCPAddr).Port
-	require.NoError(t, l.Close())
+	port := ports[0]
 	c := &container{t: t, url: fmt.Sprintf("http://127.0.0.1:%d", port), exit: make(chan int, 1)}
 	c.cmd = exec.Command(binary)
 	c.cmd.Stderr = c
