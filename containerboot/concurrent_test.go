@@ -57,7 +57,7 @@ func TestEditsDuringTheFirstBuild(t *testing.T) {
 func TestOutputEmptiedAfterTheBuild(t *testing.T) {
 	t.Parallel()
 	const pages = 3000
-	w := newWorld(t, with(plainSite, map[string]string{"build.mjs": fmt.Sprintf(`import fs from "node:fs";
+	w := newWorld(t, with(plainSite, map[string]string{"build.mjs": waitingBuild + fmt.Sprintf(`
 fs.mkdirSync("dist", {recursive: true});
 for (let i = 0; i < %d; i++) fs.writeFileSync("dist/" + i + ".html", "page");
 fs.writeFileSync("dist/index.html", "home");
@@ -65,7 +65,9 @@ fs.writeFileSync("dist/index.html", "home");
 	claim := w.claim("s1")
 	c := w.start("s1", claim.Token)
 	c.post(bootapi.PathClaim, claim)
-	for e := range c.events(bootapi.PathEvents) {
+	events := c.events(bootapi.PathEvents)
+	write(t, filepath.Join(w.workspace("s1"), "../go"), "")
+	for e := range events {
 		if e.name == bootapi.EventStatus && decode[bootapi.Status](t, e.data).Step == "keeping the build" {
 			break
 		}

@@ -35,6 +35,9 @@ func TestEndWhileARemoteHangs(t *testing.T) {
 	assert.FileExists(t, w.dir+"/cache/amelia/bundles/s1.bundle")
 }
 
+// syncTimeout is that of the package.
+const syncTimeout = 2 * time.Minute
+
 // TestSleepWhileARemoteHangs asks for a sleep while the fetch after a wake hangs.
 func TestSleepWhileARemoteHangs(t *testing.T) {
 	t.Parallel()
@@ -47,7 +50,7 @@ func TestSleepWhileARemoteHangs(t *testing.T) {
 	w.hung("ls-remote")
 	c.await(func() bool { return c.status().IdleMillis > 0 })
 
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), syncTimeout/2)
 	defer cancel()
 	code, body, err := c.send(ctx, bootapi.PathQuiesce, `{"idleMillis":1}`)
 	require.NoError(t, err)
@@ -74,9 +77,8 @@ func TestWritesAreTakenAgain(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, code, body)
 	cancel()
 	require.Error(t, <-gone)
-	taken := time.Now()
 	c.await(func() bool { code, _ := c.post(bootapi.PathRebuild, nil); return code == http.StatusAccepted })
-	assert.Less(t, time.Since(taken), 5*time.Second, "not only once the save has ended")
+	assert.NotContains(t, c.logged(), "work saved", "not only once the save has ended")
 }
 
 // TestRequestsUnderWayAtTheEnd stops a container while its agent works on a request: it
@@ -102,7 +104,8 @@ func TestRequestsUnderWayAtTheEnd(t *testing.T) {
 	require.NoError(t, c.cmd.Process.Signal(syscall.SIGTERM))
 	c.await(func() bool { return strings.Contains(c.logged(), `"stopping"`) })
 	saved := func() bool { return strings.Contains(c.logged(), "work saved") }
-	assert.Never(t, saved, time.Second, 5*time.Millisecond, "while a request is under way")
+	// Not for long: a request that takes more than 5 s is not waited for.
+	assert.Never(t, saved, 500*time.Millisecond, 5*time.Millisecond, "while a request is under way")
 	close(goOn)
 	assert.Equal(t, "200 done <nil>", <-answered)
 	assert.Zero(t, c.exited())

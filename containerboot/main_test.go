@@ -85,14 +85,23 @@ echo %s "$@" >>%s
 for arg in "$@"; do
 	if [ -e "%s/hang-$arg" ]; then
 		: >"%[3]s/hung-$arg"
-		exec sleep 600
+		while [ -e "%[3]s/hang-$arg" ]; do sleep 0.02; done
 	fi
 done
 exec %s "$@"
 `, name, w.calls, w.dir, program)
-		require.NoError(t, os.WriteFile(filepath.Join(w.path, name), []byte(script), 0o755))
+		writeProgram(t, filepath.Join(w.path, name), script)
 	}
 	return w
+}
+
+// writeProgram writes what can be run at once: a process that another test starts at the
+// same moment does not inherit the open file, which could not be run as long.
+func writeProgram(t *testing.T, path, script string) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	require.NoError(t, os.WriteFile(path, []byte(script), 0o755))
 }
 
 func (w *world) git(dir string, args ...string) string {
@@ -133,10 +142,15 @@ func (w *world) called() string {
 	return string(data)
 }
 
-// hang makes every program that gets the argument from now on hang.
+// hang makes every program that gets the argument from now on hang, until goOn.
 func (w *world) hang(arg string) {
 	w.t.Helper()
 	write(w.t, w.dir+"/hang-"+arg, "")
+}
+
+func (w *world) goOn(arg string) {
+	w.t.Helper()
+	require.NoError(w.t, os.Remove(w.dir+"/hang-"+arg))
 }
 
 // hung waits until one hangs.
@@ -305,7 +319,7 @@ func (c *container) settled() bootapi.Status {
 
 func (c *container) await(f func() bool) {
 	c.t.Helper()
-	require.Eventually(c.t, f, time.Minute, 5*time.Millisecond, "log:\n%s", c.logged())
+	require.Eventually(c.t, f, 2*time.Minute, 5*time.Millisecond, "log:\n%s", c.logged())
 }
 
 // says waits until the log has a text: it comes over a pipe, later than an answer may.
@@ -327,7 +341,7 @@ func (c *container) exited() int {
 	select {
 	case code := <-c.exit:
 		return code
-	case <-time.After(time.Minute):
+	case <-time.After(2 * time.Minute):
 		c.t.Fatalf("still runs; log:\n%s", c.logged())
 		return 0
 	}

@@ -185,7 +185,7 @@ func TestSockets(t *testing.T) {
 			_, err = conn.Write(tc.sent)
 			require.NoError(t, err)
 			require.NoError(t, conn.Close())
-			require.Eventually(t, func() bool { return got.Load() == int64(len(tc.sent))+1 }, 5*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return got.Load() == int64(len(tc.sent))+1 }, time.Minute, time.Millisecond)
 			_, kind := a.Idle()
 			assert.Equal(t, tc.kind, kind)
 		})

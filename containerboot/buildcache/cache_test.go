@@ -231,7 +231,7 @@ func TestKilledWriters(t *testing.T) {
 		require.Eventually(t, func() bool {
 			names, err := c.names("key")
 			return err == nil && len(names) > i
-		}, 10*time.Second, time.Millisecond)
+		}, time.Minute, time.Millisecond)
 		require.NoError(t, w.Process.Kill())
 		_ = w.Wait()
 

@@ -24,8 +24,9 @@ import (
 	"github.com/webordinary/router/containerboot/tool"
 )
 
-// versionTimeout bounds a tool's answer to --version.
-const versionTimeout = 10 * time.Second
+// versionTimeout bounds a tool's answer to --version: npm, on a machine that has much
+// else to do, takes seconds to begin.
+const versionTimeout = time.Minute
 
 // keyOf hashes the parts of a key, so that no two lists of parts have the same.
 func keyOf(parts ...string) string {

@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 	leaktest.VerifyTestMain(m)
 }
 
+// patience is the most that a condition is waited for.
+const patience = time.Minute
+
 func sh(script string) Command {
 	return Command{Name: "script", Args: []string{"sh", "-c", script}, Dir: "/", Env: []string{"PATH=/usr/bin:/bin"}}
 }
@@ -54,7 +57,7 @@ func readPid(t *testing.T, path string) int {
 		}
 		pid, err = strconv.Atoi(strings.TrimSpace(string(data)))
 		return err == nil && strings.HasSuffix(string(data), "\n")
-	}, 10*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 	return pid
 }
 
@@ -110,6 +113,18 @@ func TestLookPath(t *testing.T) {
 // TestStop shows that a whole tree of processes goes with the context.
 func TestStop(t *testing.T) {
 	t.Parallel()
+	// A busy machine may hold one of them up, but not each.
+	for range 5 {
+		if stop(t) < termGrace {
+			return
+		}
+	}
+	t.Fatal("not stopped before the grace was over, though the program itself obeys SIGTERM")
+}
+
+// stop runs a tool, stops it, and returns how long that took.
+func stop(t *testing.T) time.Duration {
+	t.Helper()
 	cause := errors.New("enough")
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -118,14 +133,12 @@ func TestStop(t *testing.T) {
 		result <- Run(ctx, sh(fmt.Sprintf(`sh -c 'trap "" TERM; echo $$ >%s/child; while :; do sleep 0.05; done' & echo $$ >%s/main; wait`, dir, dir)))
 	}()
 	child, leader := readPid(t, dir+"/child"), readPid(t, dir+"/main")
+	start := time.Now()
 	cancel(cause)
-	select {
-	case err := <-result:
-		require.ErrorIs(t, err, cause)
-	case <-time.After(termGrace):
-		t.Fatal("not stopped before the grace was over, though the program itself obeys SIGTERM")
-	}
-	require.Eventually(t, func() bool { return gone(child) && gone(leader) }, 5*time.Second, 5*time.Millisecond)
+	require.ErrorIs(t, <-result, cause)
+	took := time.Since(start)
+	require.Eventually(t, func() bool { return gone(child) && gone(leader) }, patience, 5*time.Millisecond)
+	return took
 }
 
 // TestStubborn shows that a program that ignores SIGTERM is killed.
@@ -142,7 +155,7 @@ func TestStubborn(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, <-result, context.Canceled)
 	assert.GreaterOrEqual(t, time.Since(start), termGrace)
-	require.Eventually(t, func() bool { return gone(pid) }, 5*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return gone(pid) }, patience, 5*time.Millisecond)
 }
 
 // TestDaemon shows that neither a child left behind nor one that left the group, both
@@ -155,14 +168,14 @@ func TestDaemon(t *testing.T) {
 	}
 	dir := t.TempDir()
 	start := time.Now()
-	require.NoError(t, Run(t.Context(), sh(fmt.Sprintf(`sleep 60 & echo $! >%s/left; exit 0`, dir))))
+	require.NoError(t, Run(t.Context(), sh(fmt.Sprintf(`sleep 600 & echo $! >%s/left; exit 0`, dir))))
 	left := readPid(t, dir+"/left")
-	require.Eventually(t, func() bool { return gone(left) }, 5*time.Second, 5*time.Millisecond, "what it left behind ends with it")
+	require.Eventually(t, func() bool { return gone(left) }, patience, 5*time.Millisecond, "what it left behind ends with it")
 	if setsid != "" {
-		require.NoError(t, Run(t.Context(), sh(fmt.Sprintf(`%s sh -c 'echo $$ >%s/away; exec sleep 60' & while [ ! -s %s/away ]; do sleep 0.01; done`, setsid, dir, dir))))
+		require.NoError(t, Run(t.Context(), sh(fmt.Sprintf(`%s sh -c 'echo $$ >%s/away; exec sleep 600' & while [ ! -s %s/away ]; do sleep 0.01; done`, setsid, dir, dir))))
 		_ = syscall.Kill(readPid(t, dir+"/away"), syscall.SIGKILL)
 	}
-	assert.Less(t, time.Since(start), 20*time.Second)
+	assert.Less(t, time.Since(start), 5*time.Minute)
 }
 
 // TestKilled kills a process that runs a tool with SIGKILL, which it cannot see coming.
@@ -176,7 +189,7 @@ func TestKilled(t *testing.T) {
 	child, leader := readPid(t, dir+"/child"), readPid(t, dir+"/main")
 	require.NoError(t, parent.Process.Kill())
 	_ = parent.Wait()
-	require.Eventually(t, func() bool { return gone(child) && gone(leader) }, 5*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return gone(child) && gone(leader) }, patience, 5*time.Millisecond)
 }
 
 func TestLines(t *testing.T) {

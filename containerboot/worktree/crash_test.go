@@ -48,7 +48,7 @@ func helper(config, job string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
 	defer cancel()
 	fmt.Println("ready")
 	p, err := w.Prepare(ctx)
@@ -153,7 +153,7 @@ func TestKilledWhileCloning(t *testing.T) {
 	for range 20 {
 		require.NoError(t, os.RemoveAll(filepath.Dir(r.cfg.Dir)))
 		r.killed("prepare", "ready", time.Duration(rand.Int64N(int64(70*time.Millisecond))))
-		require.Eventually(t, func() bool { return r.gits() == 0 }, 5*time.Second, 5*time.Millisecond, "no git outlives its process")
+		require.Eventually(t, func() bool { return r.gits() == 0 }, patience, 5*time.Millisecond, "no git outlives its process")
 		_, err := os.Stat(r.cfg.GitDir)
 		whole := err == nil
 		p, err := r.open().Prepare(t.Context())
@@ -188,7 +188,7 @@ func TestKilledWhileSaving(t *testing.T) {
 						require.Equal(t, map[bool]string{false: "remote", true: "bundle"}[broken], f[2])
 					}
 				}
-				require.Eventually(t, func() bool { return r.gits() == 0 }, 5*time.Second, 5*time.Millisecond)
+				require.Eventually(t, func() bool { return r.gits() == 0 }, patience, 5*time.Millisecond)
 
 				// The session, gone with its disk, comes back with what was saved or later.
 				home := r.cfg
@@ -241,7 +241,7 @@ func TestKilledWhileFollowingTheRemote(t *testing.T) {
 		tip := git(t, dir, "rev-parse", "HEAD")
 
 		r.killed("sync", "prepared", time.Duration(rand.Int64N(int64(80*time.Millisecond))))
-		require.Eventually(t, func() bool { return r.gits() == 0 }, 5*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return r.gits() == 0 }, patience, 5*time.Millisecond)
 		w := r.prepared()
 		require.Empty(t, git(t, r.cfg.Dir, "status", "--porcelain"), "neither here nor there")
 		_, err := w.SyncRemote(t.Context())

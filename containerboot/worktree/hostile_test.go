@@ -262,7 +262,8 @@ func TestOddGitFoldersDoNotKeepFilesFromBeingSaved(t *testing.T) {
 			spoil(t, filepath.Join(r.cfg.Dir, ".git"))
 			for _, content := range []string{"one", "two"} {
 				r.write("dirty.txt", content)
-				ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+				// Half of it is waited for what git is kept waiting by.
+				ctx, cancel := context.WithTimeout(t.Context(), 16*time.Second)
 				defer cancel()
 				res, err := w.Save(ctx, "")
 				require.NoError(t, err)

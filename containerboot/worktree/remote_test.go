@@ -149,13 +149,12 @@ func TestCausesOfFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			tt.change(t, r)
-			start := time.Now()
 			_, err := r.open().Prepare(t.Context())
 			var e *worktree.Error
 			require.ErrorAs(t, err, &e)
 			assert.Contains(t, e.Cause, tt.cause)
 			assert.False(t, e.Retryable)
-			assert.Less(t, time.Since(start), 400*time.Millisecond, "not tried again")
+			assert.NotContains(t, r.log.String(), "Trying again")
 		})
 	}
 }
@@ -169,17 +168,18 @@ func TestAHangingRemoteIsKilledWithItsGroupAndTheWorkBundled(t *testing.T) {
 	require.NoError(t, os.WriteFile(hang, nil, 0o644))
 	r.write("ours.txt", "ours")
 
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
 	defer cancel()
 	res, err := w.Save(ctx, "")
 	require.NoError(t, err)
 	assert.NoError(t, ctx.Err(), "a part of the time is kept for the bundle")
 	assert.Equal(t, "bundle", res.Where)
 	assert.Contains(t, res.Error, "took too long")
-	status, err := os.ReadFile("/proc/" + content(t, filepath.Join(seen, "pid")) + "/status")
-	if err == nil { // a zombie where nobody reaps orphans
-		assert.Contains(t, string(status), "State:\tZ")
-	}
+	process := "/proc/" + content(t, filepath.Join(seen, "pid")) + "/status"
+	require.Eventually(t, func() bool {
+		status, err := os.ReadFile(process)
+		return err != nil || strings.Contains(string(status), "State:\tZ") // where nobody reaps orphans
+	}, patience, 5*time.Millisecond)
 }
 
 func TestHTTPSWithPassword(t *testing.T) {
