@@ -33,7 +33,7 @@ run: build
 # One after the other, so that the end-to-end tests measure the edge and not their neighbours.
 .PHONY: test
 test: build .cache/gotest needed
-	@.cache/gotest -race -count=1 -timeout=10m -- $(PACKAGES) -- ./e2e/...
+	@.cache/gotest -race -count=1 -timeout=30m -- $(PACKAGES) -- ./e2e/...
 
 # A browser for the end-to-end tests, and Java for DynamoDB Local, which the tests install.
 .PHONY: needed
@@ -44,7 +44,7 @@ needed:
 
 .PHONY: e2e
 e2e: build .cache/gotest needed
-	@.cache/gotest -race -count=1 -timeout=10m $(if $(RUN),-run='$(RUN)') -- ./e2e/...
+	@.cache/gotest -race -count=1 -timeout=30m $(if $(RUN),-run='$(RUN)') -- ./e2e/...
 
 .PHONY: torture
 torture: build .cache/gotest needed

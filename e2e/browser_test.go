@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -49,13 +50,19 @@ const broken = `(async () => {
 // newBrowser starts a browser with a profile of its own.
 func newBrowser(t *testing.T) context.Context {
 	t.Helper()
-	profile := t.TempDir()
+	profile := filepath.Join(t.TempDir(), "profile")
+	t.Cleanup(func() { // the browser's own children end after it
+		harness.Eventually(t, harness.Patience, "the browser's profile is removed", func() bool {
+			return len(harness.Processes(t, profile)) == 0 && os.RemoveAll(profile) == nil
+		})
+	})
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(),
 		append(chromedp.DefaultExecAllocatorOptions[:],
 			chromedp.NoSandbox, chromedp.DisableGPU,
 			chromedp.Flag("disable-quic", true),
 			chromedp.Flag("disable-component-update", true),
 			chromedp.WindowSize(1280, 900),
+			chromedp.WSURLReadTimeout(harness.Patience),
 			chromedp.UserDataDir(profile))...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
@@ -82,7 +89,7 @@ func openTab(ctx context.Context, t *testing.T, name string) *tab {
 }
 
 // patience is for what a browser does at once.
-const patience = time.Minute
+const patience = harness.Patience
 
 func (x *tab) do(step chromedp.Action[chromedp.Void]) {
 	x.t.Helper()
@@ -132,9 +139,25 @@ func (x *tab) picture(what string) {
 	require.NoError(x.t, os.WriteFile(filepath.Join(dir, x.name+"-"+what+".png"), png, 0o600))
 }
 
+// fetchesWait returns a PATH on which git does not fetch before goOn is called: sites that
+// are cloned sooner than a browser has shown its first page have little to be watched.
+func fetchesWait(t *testing.T) (path string, goOn func()) {
+	t.Helper()
+	git, err := exec.LookPath("git")
+	require.NoError(t, err)
+	dir := t.TempDir()
+	gate := filepath.Join(dir, "gate")
+	goOn = func() { require.NoError(t, os.WriteFile(gate, nil, 0o600)) }
+	t.Cleanup(goOn)
+	script := fmt.Sprintf("#!/bin/sh\ncase \" $* \" in *' fetch '*) while [ ! -e %q ]; do sleep 0.05; done;; esac\nexec %q \"$@\"\n", gate, git)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "git"), []byte(script), 0o700))
+	return dir + string(os.PathListSeparator) + os.Getenv("PATH"), goOn
+}
+
 func TestBrowserFromButtonToSite(t *testing.T) {
 	data := t.TempDir()
-	x := makeRun(t, data)
+	path, goOn := fetchesWait(t)
+	x := makeRun(t, data, "PATH="+path)
 	browser := newBrowser(t)
 	type visitor struct {
 		*tab
@@ -154,11 +177,12 @@ func TestBrowserFromButtonToSite(t *testing.T) {
 		v.do(chromedp.Click(chromedp.CSS("form[action='/new'] button")))
 	}
 	for _, v := range visitors {
-		v.await(30*time.Second, "the waiting page", "document.querySelector('li[data-phase][data-state=active]')")
+		v.await(patience, "the waiting page", "document.querySelector('li[data-phase][data-state=active]')")
 		v.picture("2-waiting")
 	}
+	goOn()
 	for _, v := range visitors {
-		v.await(4*time.Minute, "the site", fmt.Sprintf("document.readyState === 'complete' && document.title.includes(%q)", v.title))
+		v.await(10*time.Minute, "the site", fmt.Sprintf("document.readyState === 'complete' && document.title.includes(%q)", v.title))
 	}
 
 	for _, v := range visitors {
@@ -189,12 +213,12 @@ func TestBrowserFromButtonToSite(t *testing.T) {
 		v.picture("3-site")
 
 		v.do(chromedp.Click(chromedp.CSS(fmt.Sprintf("nav a[href$=%q]", v.link))))
-		v.await(20*time.Second, "the page behind the link", fmt.Sprintf("document.readyState === 'complete' && location.pathname === %q", session+v.link))
+		v.await(patience, "the page behind the link", fmt.Sprintf("document.readyState === 'complete' && location.pathname === %q", session+v.link))
 		v.requireWhole("the page behind the link")
 		v.picture("4-link")
 
 		v.do(chromedp.Reload())
-		v.await(20*time.Second, "the page, reloaded", "document.readyState === 'complete'")
+		v.await(patience, "the page, reloaded", "document.readyState === 'complete'")
 		assert.Equal(t, session+v.link, v.path())
 		v.requireWhole("the page, reloaded")
 

@@ -29,7 +29,7 @@ func TestOneContainerHoweverManyAsk(t *testing.T) {
 		for range visitors {
 			wg.Go(func() {
 				<-begin
-				outcomes <- visit(e, session, 2*time.Minute)
+				outcomes <- visit(e, session, harness.Patience)
 			})
 		}
 		close(begin)
@@ -42,7 +42,7 @@ func TestOneContainerHoweverManyAsk(t *testing.T) {
 		assert.Equal(t, map[string]int{"site": visitors}, count)
 		assert.Equal(t, 1, e.Started(), "containers ever started")
 		assert.Equal(t, 1, most(), "containers at once")
-		e.Interrupt(30 * time.Second)
+		e.Interrupt()
 	}
 }
 

@@ -101,7 +101,7 @@ func TestHosts(t *testing.T) {
 
 	t.Run("certificates only for clients' hosts", func(t *testing.T) {
 		handshake := func(name string) (*tls.ConnectionState, error) {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			d := tls.Dialer{Config: &tls.Config{ServerName: name, InsecureSkipVerify: true}} // the issuer is the edge itself
 			conn, err := d.DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", e.HTTPSPort))
@@ -129,7 +129,7 @@ func rawStatus(t *testing.T, e *harness.Edge, request string) int {
 	conn, err := d.DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", e.HTTPPort))
 	require.NoError(t, err)
 	defer conn.Close()
-	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
 	_, err = conn.Write([]byte(request))
 	require.NoError(t, err)
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)

@@ -87,7 +87,7 @@ func TestReloadsDropNothing(t *testing.T) {
 	for range times(10, 200) {
 		require.Zero(t, e.Reload(same).Code)
 	}
-	harness.EventuallyEvery(t, 30*time.Second, 200*time.Millisecond, "goroutines of replaced configurations end", func() bool {
+	harness.EventuallyEvery(t, harness.Patience, 200*time.Millisecond, "goroutines of replaced configurations end", func() bool {
 		return goroutines(t, e) < before+20
 	})
 	socket.Echoes("at the end")
@@ -143,7 +143,7 @@ func TestInterruptWithOpenStreamsEndsInTime(t *testing.T) {
 		require.NoError(t, err)
 	}
 
-	// The grace period is 10 s; saving comes on top.
-	e.Interrupt(25 * time.Second)
+	// The grace period is 10 s; the 30 s that a container has to save come on top.
+	e.InterruptWithin(45 * time.Second)
 	assert.Empty(t, harness.Processes(t, e.Data), "processes after Ctrl-C")
 }

@@ -31,7 +31,7 @@ func phaseOf(e *harness.Edge, session *harness.Session) (phase string, code int)
 
 func awaitPhase(t *testing.T, e *harness.Edge, session *harness.Session, want string) {
 	t.Helper()
-	harness.Eventually(t, 60*time.Second, "the session is "+want, func() bool {
+	harness.Eventually(t, harness.Patience, "the session is "+want, func() bool {
 		phase, _ := phaseOf(e, session)
 		return phase == want
 	})
@@ -113,7 +113,7 @@ func TestInitializing(t *testing.T) {
 		start := time.Now()
 		expectUnavailable(t, e, q, name)
 		assert.GreaterOrEqual(t, time.Since(start), time.Second, "%s: was not held", name)
-		assert.Less(t, time.Since(start), 10*time.Second, name)
+		assert.Less(t, time.Since(start), 30*time.Second, "%s: was held for as long as any other", name)
 	}
 	_, code := phaseOf(e, session)
 	assert.Equal(t, http.StatusServiceUnavailable, code, "health")
@@ -222,11 +222,14 @@ func TestFailed(t *testing.T) {
 	e.Start()
 	session := e.CreateSession(site)
 	awaitPhase(t, e, session, "failed")
-	e.Do(wakeNow(session)) // a second failure rests longer than the first
-	harness.Eventually(t, 30*time.Second, "it failed again", func() bool {
-		phase, _ := phaseOf(e, session)
-		return phase == "failed" && e.Started() >= 2
-	})
+	const failures = 4 // the more there were, the longer it rests
+	for n := 2; n <= failures; n++ {
+		e.Do(wakeNow(session))
+		harness.Eventually(t, harness.Patience, "it failed again", func() bool {
+			phase, _ := phaseOf(e, session)
+			return phase == "failed" && e.Started() == n
+		})
+	}
 
 	a := e.Do(session.Document("/"))
 	assert.Equal(t, http.StatusServiceUnavailable, a.Status, "document")
@@ -234,9 +237,9 @@ func TestFailed(t *testing.T) {
 	expectUnavailable(t, e, session.Post("/", "x"), "POST")
 	expectUnavailable(t, e, session.Fetch("/"), "fetch")
 	expectUnavailable(t, e, session.Upgrade("/"), "socket")
-	assert.Equal(t, 2, e.Started(), "containers ever started")
+	assert.Equal(t, failures, e.Started(), "containers ever started")
 
-	harness.EventuallyEvery(t, 30*time.Second, 200*time.Millisecond, "a document wakes once the back-off is over", func() bool {
+	harness.EventuallyEvery(t, harness.Patience, 200*time.Millisecond, "a document wakes once the back-off is over", func() bool {
 		return e.Do(session.Document("/")).Status == http.StatusAccepted
 	})
 }
@@ -254,7 +257,7 @@ func TestDraining(t *testing.T) {
 	ending, gate := filepath.Join(t.TempDir(), "ending"), filepath.Join(t.TempDir(), "gate")
 	api := harness.NewAPI(t)
 	e := harness.New(t, harness.Options{
-		Bin: harness.Raced(t), APIUpstream: api.URL,
+		APIUpstream: api.URL, // without the race detector: a container may take 30 s to end
 		// A container that takes its time to end.
 		Containerboot: func(binary string) string {
 			return fmt.Sprintf(`trap 'touch %q; while [ ! -e %q ]; do sleep 0.05; done; kill -TERM $pid' TERM
@@ -273,7 +276,7 @@ wait $pid`, ending, gate, binary)
 
 	slept := make(chan harness.Result, 1)
 	go func() { slept <- e.Run("", "webordinary", "session", "sleep", session.SessionID) }()
-	harness.Eventually(t, 20*time.Second, "the container is told to end", func() bool {
+	harness.Eventually(t, harness.Patience, "the container is told to end", func() bool {
 		_, err := os.Stat(ending)
 		return err == nil
 	})

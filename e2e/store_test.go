@@ -22,7 +22,7 @@ const (
 	// measures: in an ordinary run, beside others, only a hang is a failure.
 	effective = 3 * time.Second
 	fresh     = 5 * time.Second
-	hung      = time.Minute
+	hung      = harness.Patience
 )
 
 // limit is a promised time in torture, and where other tests run beside one that only a
@@ -175,7 +175,7 @@ func TestStoreOutage(t *testing.T) {
 			cut(link)
 			began := time.Now()
 			harness.Eventually(t, hung, "the edge knows of the outage", func() bool { return edge.RoutingTable().Failing })
-			again.Interrupt(hung)
+			again.Interrupt()
 			again.Start()
 			assert.Equal(t, http.StatusOK, welcome(t, again, site.Host), "served from the snapshot")
 			assert.Equal(t, "snapshot", again.RoutingTable().Source)

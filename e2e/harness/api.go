@@ -138,12 +138,12 @@ func (s *Session) OpenSocket(path string) *Socket {
 	origin := fmt.Sprintf("http://%s:%d", s.host, s.edge.HTTPPort)
 	config, err := websocket.NewConfig("ws"+origin[len("http"):]+s.Path(path), origin)
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var d net.Dialer
 	tcp, err := d.DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", s.edge.HTTPPort))
 	require.NoError(t, err)
-	require.NoError(t, tcp.SetDeadline(time.Now().Add(30*time.Second)))
+	require.NoError(t, tcp.SetDeadline(time.Now().Add(time.Minute)))
 	conn, err := websocket.NewClient(config, tcp)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() }) // the other end may have closed it
@@ -153,7 +153,7 @@ func (s *Session) OpenSocket(path string) *Socket {
 // Echoes sends a message and expects it back.
 func (s *Socket) Echoes(message string) {
 	s.t.Helper()
-	require.NoError(s.t, s.conn.SetDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(s.t, s.conn.SetDeadline(time.Now().Add(time.Minute)))
 	require.NoError(s.t, websocket.Message.Send(s.conn, message), "the socket was closed")
 	var back string
 	require.NoError(s.t, websocket.Message.Receive(s.conn, &back), "the socket was closed")

@@ -151,7 +151,7 @@ func (e *Edge) StartUntil(status int) {
 		defer close(exited)
 		_ = cmd.Wait() // how it ended is told by ProcessState
 	}()
-	Eventually(e.t, 30*time.Second, "the edge serves", func() bool {
+	Eventually(e.t, Patience, "the edge serves", func() bool {
 		select {
 		case <-exited:
 			require.FailNow(e.t, "the edge ended at its start", e.Log.String())
@@ -179,8 +179,14 @@ func (e *Edge) Running() bool {
 func (e *Edge) PID() int { return e.cmd.Process.Pid }
 
 // Interrupt is Ctrl-C: it reaches the edge's whole process group. It returns once the
-// edge has ended, which it must within the limit.
-func (e *Edge) Interrupt(limit time.Duration) {
+// edge has ended.
+func (e *Edge) Interrupt() {
+	e.t.Helper()
+	e.InterruptWithin(Patience)
+}
+
+// InterruptWithin is Interrupt with a limit of its own.
+func (e *Edge) InterruptWithin(limit time.Duration) {
 	e.t.Helper()
 	require.NoError(e.t, syscall.Kill(-e.cmd.Process.Pid, syscall.SIGINT))
 	e.awaitExit(limit)
@@ -190,7 +196,7 @@ func (e *Edge) Interrupt(limit time.Duration) {
 func (e *Edge) Kill9() {
 	e.t.Helper()
 	require.NoError(e.t, syscall.Kill(e.cmd.Process.Pid, syscall.SIGKILL))
-	e.awaitExit(10 * time.Second)
+	e.awaitExit(Patience)
 }
 
 func (e *Edge) awaitExit(limit time.Duration) {
@@ -208,15 +214,15 @@ func (e *Edge) cleanUp() {
 		assert.NoError(e.t, syscall.Kill(e.cmd.Process.Pid, syscall.SIGINT))
 		select {
 		case <-e.exited:
-		case <-time.After(40 * time.Second):
-			assert.Fail(e.t, "the edge did not end within 40 s of its interrupt")
+		case <-time.After(Patience):
+			assert.Fail(e.t, "the edge did not end after its interrupt")
 			_ = syscall.Kill(e.cmd.Process.Pid, syscall.SIGQUIT) // its goroutines go to the log
 			<-time.After(time.Second)
 			_ = syscall.Kill(e.cmd.Process.Pid, syscall.SIGKILL)
 			<-e.exited
 		}
 	}
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	left := Processes(e.t, e.Data)
 	for len(left) > 0 && time.Now().Before(deadline) {
 		<-time.After(50 * time.Millisecond)
@@ -254,7 +260,7 @@ type Result struct {
 // Run runs a command of the edge's binary beside the running edge, or without one.
 func (e *Edge) Run(stdin string, args ...string) Result {
 	e.t.Helper()
-	return e.RunWithin(2*time.Minute, strings.NewReader(stdin), args...)
+	return e.RunWithin(Patience, strings.NewReader(stdin), args...)
 }
 
 // RunWithin is Run for much input, with a limit of its own.

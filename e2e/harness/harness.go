@@ -7,17 +7,23 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/webordinary/router/internal/freeport"
 )
+
+// Patience is how long something may take that is waited for: only what hangs takes as
+// long, however slow the machine.
+const Patience = 3 * time.Minute
 
 // Root returns the folder of the module.
 func Root(t testing.TB) string {
@@ -112,14 +118,8 @@ func Within(t testing.TB, limit time.Duration, what string, fn func()) {
 // FreePorts returns ports of the loopback address that nothing listens on.
 func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
-	ports := make([]int, 0, n)
-	for range n {
-		var config net.ListenConfig
-		l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
+	ports, err := freeport.Find(n)
+	require.NoError(t, err)
 	return ports
 }
 
@@ -149,6 +149,10 @@ func Copy(t testing.TB, from, to string) {
 	if os.Link(from, to) == nil {
 		return
 	}
+	// A process that another test starts at the same moment would inherit the open file,
+	// and it could not be run as long.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	in, err := os.Open(from)
 	require.NoError(t, err)
 	defer in.Close()

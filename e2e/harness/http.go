@@ -37,7 +37,7 @@ type Answer struct {
 // follows no redirect.
 func newHTTPClient() *http.Client {
 	return &http.Client{
-		Timeout:       2 * time.Minute,
+		Timeout:       Patience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -59,7 +59,7 @@ func (e *Edge) Try(q Request) (Answer, error) {
 	if q.Method == "" {
 		q.Method = http.MethodGet
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, q.Method, fmt.Sprintf("http://127.0.0.1:%d%s", e.HTTPPort, q.Path), strings.NewReader(q.Body))
 	if err != nil {
@@ -142,14 +142,8 @@ func (s *Session) Upgrade(path string, more ...string) Request {
 // site is there. It returns the site's page.
 func (s *Session) Open() Answer {
 	s.edge.t.Helper()
-	return s.OpenWithin(90 * time.Second)
-}
-
-// OpenWithin is Open with a limit of its own.
-func (s *Session) OpenWithin(limit time.Duration) Answer {
-	s.edge.t.Helper()
 	var a Answer
-	EventuallyEvery(s.edge.t, limit, 50*time.Millisecond, "the site is there", func() bool {
+	EventuallyEvery(s.edge.t, Patience, 50*time.Millisecond, "the site is there", func() bool {
 		a = s.edge.Do(s.Document("/"))
 		if a.Status != http.StatusOK && a.Status != http.StatusAccepted {
 			require.Failf(s.edge.t, "neither site nor waiting page", "%s: %s", strconv.Itoa(a.Status), a.Body)

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -118,13 +119,13 @@ func (s *Session) Container() Process {
 }
 
 // AwaitAsleep waits until the session is inactive and nothing of it runs.
-func (s *Session) AwaitAsleep(limit time.Duration) {
+func (s *Session) AwaitAsleep() {
 	s.edge.t.Helper()
-	EventuallyEvery(s.edge.t, limit, 100*time.Millisecond, "the session's container has ended", func() bool {
+	EventuallyEvery(s.edge.t, Patience, 100*time.Millisecond, "the session's container has ended", func() bool {
 		return !slices.ContainsFunc(s.edge.Containers(), func(p Process) bool { return p.SessionID == s.SessionID })
 	})
 	if s.edge.Running() {
-		EventuallyEvery(s.edge.t, limit, 100*time.Millisecond, "the session is inactive", func() bool { return s.Now().Status == "inactive" })
+		EventuallyEvery(s.edge.t, Patience, 100*time.Millisecond, "the session is inactive", func() bool { return s.Now().Status == "inactive" })
 	}
 }
 
@@ -170,6 +171,8 @@ func (e *Edge) recordTools(dir string) string {
 
 func (e *Edge) writeScript(file, body string) {
 	e.t.Helper()
+	syscall.ForkLock.RLock() // as in Copy
+	defer syscall.ForkLock.RUnlock()
 	require.NoError(e.t, os.WriteFile(file, []byte("#!/bin/sh\n"+body), 0o700))
 }
 
