@@ -186,7 +186,7 @@ func TestOpenedAtOnce(t *testing.T) {
 func TestOpenedWhileItIsMade(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "configs.db")
 	require.NoError(t, prepareFile(path))
-	db, err := sql.Open("sqlite", path)
+	db, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(60000)")
 	require.NoError(t, err)
 	other, err := db.Conn(t.Context())
 	require.NoError(t, err)

@@ -127,7 +127,7 @@ func TestLockedIsUnavailable(t *testing.T) {
 // A new file gets its journal from who opens it first, whom SQLite lets nobody wait for.
 func TestOpenedWhileItIsMade(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "router.db")
-	db, err := sql.Open("sqlite", path)
+	db, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(60000)")
 	require.NoError(t, err)
 	other, err := db.Conn(t.Context())
 	require.NoError(t, err)
