@@ -77,7 +77,7 @@ func TestDeployKeyReferences(t *testing.T) {
 		created[id] = e.CreateSession(site)
 		e.Do(created[id].Document("/"))
 	}
-	harness.EventuallyEvery(t, time.Minute, 100*time.Millisecond, "all are at the ssh server, each with its own key", func() bool {
+	harness.EventuallyEvery(t, harness.Patience, 100*time.Millisecond, "all are at the ssh server, each with its own key", func() bool {
 		return len(sshd.Used()) == 3
 	})
 	assert.Len(t, keyFiles(t, e, keys), 3, "ssh reads a key from a file")
@@ -88,7 +88,7 @@ func TestDeployKeyReferences(t *testing.T) {
 		assert.Contains(t, s.Open().Body, "content of "+id)
 	}
 	// There is another fetch, behind the site that answers already.
-	harness.Eventually(t, time.Minute, "the files are gone once git has spoken to the remote", func() bool {
+	harness.Eventually(t, harness.Patience, "the files are gone once git has spoken to the remote", func() bool {
 		return len(keyFiles(t, e, keys)) == 0
 	})
 	noKeyInProcesses(t, e, keys)
@@ -104,14 +104,16 @@ func TestDeployKeyReferences(t *testing.T) {
 	e.CLI("session", "sleep", created["amelia"].SessionID)
 	require.NoError(t, os.Remove(files["amelia"]))
 	var page harness.Answer
-	harness.EventuallyEvery(t, time.Minute, 50*time.Millisecond, "the failure is shown", func() bool {
+	harness.EventuallyEvery(t, harness.Patience, 50*time.Millisecond, "the failure is shown", func() bool {
 		page = e.Do(created["amelia"].Document("/"))
 		return page.Status != http.StatusAccepted
 	})
 	assert.Equal(t, http.StatusServiceUnavailable, page.Status, page.Body)
 	assert.Contains(t, page.Body, "The client&#39;s deploy key cannot be read.")
 	assert.NotContains(t, page.Body, files["amelia"])
-	assert.Contains(t, e.Log.String(), "deploy key file:"+files["amelia"]+": not found")
+	harness.Eventually(t, harness.Patience, "the log has the detail", func() bool {
+		return strings.Contains(e.Log.String(), "deploy key file:"+files["amelia"]+": not found")
+	})
 }
 
 // secretsManager answers as AWS Secrets Manager does for one tagged secret.

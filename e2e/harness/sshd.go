@@ -103,7 +103,7 @@ func (s *SSHD) start(binary string) bool {
 			s.t.Logf("sshd's log:\n%s", lastLines(s.log.String(), 10_000))
 		}
 	})
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(Patience)
 	for time.Now().Before(deadline) {
 		var d net.Dialer
 		conn, err := d.DialContext(context.Background(), "tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
@@ -184,6 +184,8 @@ func (s *SSHD) path(name string) string { return filepath.Join(s.dir, name) }
 
 func (s *SSHD) write(name, text string, mode os.FileMode) {
 	s.t.Helper()
+	syscall.ForkLock.RLock() // as in Copy
+	defer syscall.ForkLock.RUnlock()
 	require.NoError(s.t, os.WriteFile(s.path(name), []byte(text), mode))
 }
 

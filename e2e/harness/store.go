@@ -82,7 +82,7 @@ func (s *Store) Link() *Link {
 		counter.Close()
 	})
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	l.proxy = toxiproxy.NewProxy(server, "store", "127.0.0.1:0", counter.Listener.Addr().String())
+	l.proxy = toxiproxy.NewProxy(server, "store", fmt.Sprintf("127.0.0.1:%d", FreePorts(s.t, 1)[0]), counter.Listener.Addr().String())
 	require.NoError(s.t, l.proxy.Start())
 	s.t.Cleanup(l.proxy.Stop)
 	l.URL = "http://" + l.proxy.Listen
@@ -134,7 +134,7 @@ type RoutingTable struct {
 func (e *Edge) RoutingTable() RoutingTable {
 	e.t.Helper()
 	var table RoutingTable
-	Eventually(e.t, 30*time.Second, "the admin endpoint tells of the routing table", func() bool {
+	Eventually(e.t, Patience, "the admin endpoint tells of the routing table", func() bool {
 		status, body := e.AskAdmin(http.MethodGet, "/webordinary/routing-table", "")
 		if status == http.StatusServiceUnavailable {
 			return false
