@@ -150,7 +150,7 @@ func TestAdminRoutingTable(t *testing.T) {
 		info = tableInfo{}
 		e.admin(http.MethodGet, "routing-table", "", nil, &info)
 		return info.Clients == 2
-	}, 30*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	assert.True(t, info.Loaded)
 	assert.Equal(t, 4, info.Hosts, "with those of the pattern")
 	assert.Equal(t, configstore.SourceChanges, info.Source)

@@ -57,7 +57,7 @@ func TestKeyReferencesFollowTheConfigurationInForce(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, ok := e.live().table.Lookup("by-ssh.acme.test")
 		return ok
-	}, 10*time.Second, 10*time.Millisecond, "the client is routed")
+	}, patience, 10*time.Millisecond, "the client is routed")
 
 	created := e.do(http.MethodPost, "edit.acme.test", "/new", http.Header{"Sec-Fetch-Site": {"same-origin"}, "Sec-Fetch-Mode": {"navigate"}})
 	require.Equal(t, http.StatusSeeOther, created.status, created.body)
@@ -66,7 +66,7 @@ func TestKeyReferencesFollowTheConfigurationInForce(t *testing.T) {
 	require.Eventually(t, func() bool {
 		page = e.get(path)
 		return page.status != http.StatusAccepted
-	}, 20*time.Second, 20*time.Millisecond)
+	}, patience, 20*time.Millisecond)
 	assert.Equal(t, http.StatusServiceUnavailable, page.status, page.body)
 	assert.Contains(t, page.body, "The client&#39;s deploy key cannot be read.")
 	assert.NotContains(t, page.body, "ACME_KEY", "what the operator must do is for the operator")

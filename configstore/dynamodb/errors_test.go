@@ -18,16 +18,17 @@ import (
 
 	"github.com/webordinary/router/configstore"
 	"github.com/webordinary/router/internal/dynamodblocal"
+	"github.com/webordinary/router/internal/freeport"
 )
 
 // answering returns a store on a server that answers every call alike, as AWS does where
-// DynamoDB Local never would.
-func answering(t *testing.T, status int, date time.Time, body string) *Store {
+// DynamoDB Local never would. Its clock is ahead of ours.
+func answering(t *testing.T, status int, ahead time.Duration, body string) *Store {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "application/x-amz-json-1.0")
 		rw.Header().Set("X-Amzn-Requestid", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-		rw.Header().Set("Date", date.UTC().Format(http.TimeFormat))
+		rw.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
 		rw.WriteHeader(status)
 		fmt.Fprint(rw, body)
 	}))
@@ -82,45 +83,44 @@ func coralError(code, message string) string {
 }
 
 func TestErrors(t *testing.T) {
-	now := time.Now()
 	for name, test := range map[string]struct {
 		status int
-		date   time.Time
+		ahead  time.Duration // of the server's clock
 		body   string
 		say    []string
 		final  bool // not ErrUnavailable: trying again does not help
 	}{
 		"denied": {
-			400, now, coralError("AccessDeniedException", "User: arn:aws:iam::123456789012:user/edge is not authorized to perform: dynamodb:Scan on resource: arn:aws:dynamodb:eu-central-1:123456789012:table/webordinary-client-configs"),
+			400, 0, coralError("AccessDeniedException", "User: arn:aws:iam::123456789012:user/edge is not authorized to perform: dynamodb:Scan on resource: arn:aws:dynamodb:eu-central-1:123456789012:table/webordinary-client-configs"),
 			[]string{"denies", "dynamodb:Scan", "table/webordinary-client-configs", "allow the action"},
 			false,
 		},
-		"throttled":    {400, now, coralError("ThrottlingException", "Rate exceeded"), []string{"throttles", "Rate exceeded", "wait", "on demand"}, false},
-		"table's rate": {400, now, awsError("ProvisionedThroughputExceededException", "The level of configured provisioned throughput for the table was exceeded."), []string{"throttles", "on demand"}, false},
-		"no table":     {400, now, awsError("ResourceNotFoundException", "Requested resource not found"), []string{"webordinary-", "not exist", "region eu-central-1", "caddy webordinary tables create"}, false},
+		"throttled":    {400, 0, coralError("ThrottlingException", "Rate exceeded"), []string{"throttles", "Rate exceeded", "wait", "on demand"}, false},
+		"table's rate": {400, 0, awsError("ProvisionedThroughputExceededException", "The level of configured provisioned throughput for the table was exceeded."), []string{"throttles", "on demand"}, false},
+		"no table":     {400, 0, awsError("ResourceNotFoundException", "Requested resource not found"), []string{"webordinary-", "not exist", "region eu-central-1", "caddy webordinary tables create"}, false},
 		"clock behind": {
-			400, now.Add(time.Hour + time.Minute/2), coralError("InvalidSignatureException", "Signature expired: 20250101T000000Z is now earlier than 20250101T005500Z (20250101T010000Z - 5 min.)"),
+			400, time.Hour + time.Minute/2, coralError("InvalidSignatureException", "Signature expired: 20250101T000000Z is now earlier than 20250101T005500Z (20250101T010000Z - 5 min.)"),
 			[]string{"clock is 1h0m", "behind", "set the clock"},
 			false,
 		},
 		"clock ahead": {
-			400, now.Add(-time.Hour), coralError("RequestTimeTooSkewed", "The difference between the request time and the current time is too large."),
+			400, -time.Hour - time.Minute/2, coralError("RequestTimeTooSkewed", "The difference between the request time and the current time is too large."),
 			[]string{"clock is 1h0m", "ahead", "set the clock"},
 			false,
 		},
 		"wrong secret": {
-			400, now, coralError("InvalidSignatureException", "The request signature we calculated does not match the signature you provided."),
+			400, 0, coralError("InvalidSignatureException", "The request signature we calculated does not match the signature you provided."),
 			[]string{"does not accept the credentials", "renew or correct"},
 			false,
 		},
-		"expired token": {400, now, coralError("ExpiredTokenException", "The security token included in the request is expired"), []string{"does not accept the credentials", "expired", "renew"}, false},
-		"unknown key":   {400, now, coralError("UnrecognizedClientException", "The security token included in the request is invalid."), []string{"does not accept the credentials"}, false},
-		"server fault":  {500, now, awsError("InternalServerError", "The request processing has failed"), []string{"failed", "InternalServerError", "try again"}, false},
-		"no JSON":       {503, now, "<html>Service Unavailable</html>", []string{"config store unavailable"}, false},
-		"refused":       {400, now, awsError("ValidationException", "One or more parameter values were invalid"), []string{"refused the request", "parameter values"}, true},
+		"expired token": {400, 0, coralError("ExpiredTokenException", "The security token included in the request is expired"), []string{"does not accept the credentials", "expired", "renew"}, false},
+		"unknown key":   {400, 0, coralError("UnrecognizedClientException", "The security token included in the request is invalid."), []string{"does not accept the credentials"}, false},
+		"server fault":  {500, 0, awsError("InternalServerError", "The request processing has failed"), []string{"failed", "InternalServerError", "try again"}, false},
+		"no JSON":       {503, 0, "<html>Service Unavailable</html>", []string{"config store unavailable"}, false},
+		"refused":       {400, 0, awsError("ValidationException", "One or more parameter values were invalid"), []string{"refused the request", "parameter values"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := answering(t, test.status, test.date, test.body)
+			s := answering(t, test.status, test.ahead, test.body)
 			for method, err := range callAll(t, s, time.Minute) {
 				require.Error(t, err, method)
 				for _, say := range test.say {
@@ -138,14 +138,14 @@ func isUnavailable(err error) bool {
 }
 
 func TestThrottledTransaction(t *testing.T) {
-	s := answering(t, 400, time.Now(), `{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","message":"Transaction cancelled","CancellationReasons":[{"Code":"None"},{"Code":"ThrottlingError","Message":"Throughput exceeds the current capacity of your table"}]}`)
+	s := answering(t, 400, 0, `{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","message":"Transaction cancelled","CancellationReasons":[{"Code":"None"},{"Code":"ThrottlingError","Message":"Throughput exceeds the current capacity of your table"}]}`)
 	tx := new(transaction)
 	tx.check(s.tables.ClientConfigs, rowKey("a"), absent(attrClientID))
 	err := s.commit(t.Context(), tx)
 	require.ErrorIs(t, err, errThrottled)
 	require.ErrorIs(t, err, errContended, "it begins anew")
 
-	s = answering(t, 400, time.Now(), `{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","message":"Transaction cancelled","CancellationReasons":[{"Code":"ValidationError","Message":"Item size to update has exceeded the maximum allowed size"}]}`)
+	s = answering(t, 400, 0, `{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","message":"Transaction cancelled","CancellationReasons":[{"Code":"ValidationError","Message":"Item size to update has exceeded the maximum allowed size"}]}`)
 	err = s.commit(t.Context(), tx)
 	require.ErrorContains(t, err, "Item size to update has exceeded")
 	require.NotErrorIs(t, err, configstore.ErrUnavailable)
@@ -169,13 +169,13 @@ func TestMissingTables(t *testing.T) {
 }
 
 func TestUnreachable(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := freeport.Find(1)
 	require.NoError(t, err)
-	require.NoError(t, listener.Close())
-	s := openAt(t, "http://"+listener.Addr().String())
+	address := fmt.Sprintf("127.0.0.1:%d", ports[0])
+	s := openAt(t, "http://"+address)
 	for method, err := range callAll(t, s, time.Minute) {
 		require.ErrorIs(t, err, configstore.ErrUnavailable, method)
-		assert.ErrorContains(t, err, listener.Addr().String(), method)
+		assert.ErrorContains(t, err, address, method)
 		assert.ErrorContains(t, err, "does not answer", method)
 	}
 }

@@ -172,7 +172,7 @@ func TestSlowWriter(t *testing.T) {
 	slow := openStore(t, x.client(func(operation string) {
 		if operation == "TransactWriteItems" {
 			once.Do(func() {
-				x.add(`{"name": "slow", "type": "latency", "stream": "upstream", "attributes": {"latency": 1500}}`)
+				x.add(`{"name": "slow", "type": "latency", "stream": "upstream", "attributes": {"latency": 4000}}`)
 				close(sent)
 			})
 		}

@@ -13,13 +13,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
+
+	"github.com/webordinary/router/internal/leaktest"
 )
 
 // child makes the test binary a process that starts a server of its own and waits.
 const child = "DYNAMODBLOCAL_TEST_CHILD"
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.VerifyTestMain(m) }
 
 func TestChild(t *testing.T) {
 	if os.Getenv(child) == "" {
