@@ -44,6 +44,11 @@ func (s *Store) get(ctx context.Context, id string) (configstore.Record, error) 
 	return record, nil
 }
 
+// scanPage is how many rows one call of a scan reads. What a scan costs does not depend on
+// it, but small pages come often, by which a follower tells a slow store from one that has
+// gone. DynamoDB Local takes seconds for a page of 1 MB and answers nobody meanwhile.
+const scanPage = 500
+
 // routed are the attributes that routing needs: no keys, which then do not travel either.
 var routed = [...]string{"#id", "#version", "#config.#id", "#config.#domains", "#config.#settings", "#config.#disabled"}
 
@@ -122,6 +127,7 @@ func (s *Store) scan(ctx context.Context, in dynamodb.ScanInput, fn func(item) e
 func (s *Store) scanSegment(ctx context.Context, in dynamodb.ScanInput, segment int, pages chan<- []map[string]types.AttributeValue) error {
 	in.TableName = &s.tables.ClientConfigs
 	in.ConsistentRead = aws.Bool(true)
+	in.Limit = aws.Int32(scanPage)
 	in.Segment, in.TotalSegments = aws.Int32(int32(segment)), aws.Int32(int32(s.segments))
 	paginator := dynamodb.NewScanPaginator(s.client, &in)
 	for paginator.HasMorePages() {
