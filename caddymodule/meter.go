@@ -11,8 +11,10 @@ import (
 )
 
 const (
-	// progressAfter is how long something may take before its progress is shown.
+	// progressAfter is how long something may take before its progress is shown, and
+	// progressFrom how many it must be.
 	progressAfter = 2 * time.Second
+	progressFrom  = 100
 	// On a terminal one line is written anew; elsewhere a line is added now and then.
 	progressOnTerminal = 200 * time.Millisecond
 	progressElsewhere  = 5 * time.Second
@@ -57,7 +59,7 @@ func (p *meter) at(n int) {
 	defer p.mu.Unlock()
 	p.n = n
 	now := p.now()
-	if p.ended || now.Before(p.next) {
+	if p.ended || now.Before(p.next) || max(p.of, n) < progressFrom {
 		return
 	}
 	p.next = now.Add(progressElsewhere)

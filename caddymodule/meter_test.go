@@ -30,18 +30,23 @@ func TestMeter(t *testing.T) {
 
 	out.Reset()
 	m = newMeter(&out, "configurations read", 0, func() time.Time { return now })
-	m.at(10)
+	m.at(1000)
+	now = now.Add(time.Hour)
 	m.end()
-	assert.Empty(t, out.String(), "what is done soon shows nothing")
+	m = newMeter(&out, "configurations read", 0, func() time.Time { return now })
+	now = now.Add(time.Hour)
+	m.at(progressFrom - 1)
+	m.end()
+	assert.Empty(t, out.String(), "what is done soon, or little, shows nothing")
 
 	m = newMeter(&out, "configurations read", 0, func() time.Time { return now })
 	m.terminal = true
 	now = now.Add(2 * time.Second)
-	m.at(10)
+	m.at(1000)
 	m.note("something else")
 	now = now.Add(progressOnTerminal)
-	m.at(20)
+	m.at(2000)
 	m.end()
-	assert.Equal(t, "\r\x1b[K10 configurations read, 5/s\r\x1b[Ksomething else\n"+
-		"\r\x1b[K20 configurations read, 9/s\r\x1b[K20 configurations read, 9/s\n", out.String())
+	assert.Equal(t, "\r\x1b[K1000 configurations read, 500/s\r\x1b[Ksomething else\n"+
+		"\r\x1b[K2000 configurations read, 909/s\r\x1b[K2000 configurations read, 909/s\n", out.String())
 }

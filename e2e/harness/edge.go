@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -281,6 +282,26 @@ func (e *Edge) RunWithin(limit time.Duration, stdin io.Reader, args ...string) R
 	require.NoError(e.t, ctx.Err(), "%q took too long: %s%s", args, out.String(), errs.String())
 	return Result{Out: out.String(), Err: errs.String(), Code: cmd.ProcessState.ExitCode()}
 }
+
+// Shell runs a command line beside the edge, in the folder of its configuration and with
+// its binary as caddy. Out is all that it prints.
+func (e *Edge) Shell(command string) Result {
+	e.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", command)
+	cmd.Env = append(slices.Clone(e.env), "PATH="+e.bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	cmd.Dir = filepath.Dir(e.Config)
+	out, err := cmd.CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		require.NoError(e.t, err)
+	}
+	require.NoError(e.t, ctx.Err(), "%q took too long: %s", command, out)
+	return Result{Out: string(out), Code: cmd.ProcessState.ExitCode()}
+}
+
+// PortSuffix is ":" and the port at which visitors reach the edge.
+func (e *Edge) PortSuffix() string { return fmt.Sprintf(":%d", e.HTTPPort) }
 
 // CLI runs `caddy webordinary …` and expects it to succeed.
 func (e *Edge) CLI(args ...string) string {

@@ -1,9 +1,11 @@
 package harness
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -178,4 +180,44 @@ func (e *Edge) HeapAfterGC() int64 {
 		}
 	}
 	return least
+}
+
+// Prefix is what the names of the store's tables begin with.
+func (s *Store) Prefix() string { return s.prefix }
+
+// PutOlder writes a client's row as the older tools did, past any store of ours. extra are
+// further fields of its configuration, as DynamoDB JSON.
+func (s *Store) PutOlder(id, host string, idleMinutes int, extra map[string]any) {
+	s.t.Helper()
+	text := func(v string) map[string]any { return map[string]any{"S": v} }
+	number := func(v int) map[string]any { return map[string]any{"N": strconv.Itoa(v)} }
+	config := map[string]any{
+		"clientId":   text(id),
+		"domains":    map[string]any{"M": map[string]any{"production": text("www." + id + ".example"), "edit": text(host)}},
+		"repository": map[string]any{"M": map[string]any{"url": text("git@git.example.com:studio/" + id + ".git"), "branch": text("main")}},
+		"settings": map[string]any{"M": map[string]any{
+			"containerSize": text("small"), "idleTimeoutMinutes": number(idleMinutes), "maxConcurrentSessions": number(5),
+		}},
+	}
+	maps.Copy(config, extra)
+	body, err := json.Marshal(map[string]any{"TableName": s.prefix + "client-configs", "Item": map[string]any{
+		"clientId": text(id), "config": map[string]any{"M": config},
+		"createdAt": text("2024-05-01T10:00:00.000Z"), "updatedAt": text("2024-05-02T10:00:00.000Z"),
+	}})
+	require.NoError(s.t, err)
+	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.endpoint.URL, bytes.NewReader(body))
+	require.NoError(s.t, err)
+	r.Header.Set("Content-Type", "application/x-amz-json-1.0")
+	r.Header.Set("X-Amz-Target", "DynamoDB_20120810.PutItem")
+	// DynamoDB Local asks for a signature and takes any.
+	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+dynamodblocal.AccessKeyID+"/20250101/"+dynamodblocal.Region+
+		"/dynamodb/aws4_request, SignedHeaders=host, Signature=none")
+	client := newHTTPClient()
+	defer client.CloseIdleConnections()
+	resp, err := client.Do(r)
+	require.NoError(s.t, err)
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	require.NoError(s.t, err)
+	require.Equal(s.t, http.StatusOK, resp.StatusCode, string(answer))
 }
