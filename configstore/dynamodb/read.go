@@ -82,6 +82,9 @@ func scannedEntry(it item) configstore.Entry {
 		// Its parts were asked for, and are not told apart from a config that has none.
 		return configstore.Entry{ClientID: row(it).id(), Version: row(it).version(), Broken: "config: must be a map with domains and settings"}
 	}
+	if e, ok := quickEntry(it); ok {
+		return e
+	}
 	return row(it).record().Entry()
 }
 
