@@ -55,7 +55,7 @@ var routed = [...]string{"#id", "#version", "#config.#id", "#config.#domains", "
 // Scan implements configstore.Store. It reads several parts of the table at the same time.
 // A row is judged by what routing needs of it; the rest of it Get judges.
 func (s *Store) Scan(ctx context.Context, fn func(configstore.Entry) error) (configstore.Position, error) {
-	h, err := s.readHead(ctx)
+	h, err := s.settle(ctx)
 	if err != nil {
 		return "", fmt.Errorf("scanning clients: %w", err)
 	}
