@@ -75,7 +75,7 @@ func serveUpstream() int {
 		writeJSON(w, status)
 	})
 	mux.HandleFunc(bootapi.PathQuiesce, func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, bootapi.QuiesceReply{Agreed: true, Save: &bootapi.SaveResult{Where: "nothing"}})
+		writeJSON(w, bootapi.QuiesceReply{Busy: true, Reason: "busy: measuring"})
 	})
 	mux.HandleFunc(bootapi.PathEvents, func(w http.ResponseWriter, r *http.Request) {
 		data, err := json.Marshal(status)
