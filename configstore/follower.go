@@ -81,6 +81,9 @@ type follower struct {
 	// only a scan helps.
 	position    Position
 	pollRetries retries
+	// outrun: a poll took too long though the store answers, because more has changed
+	// than can be read in its time. A scan, one until a poll succeeds, is faster.
+	outrun bool
 
 	// Scans run beside the polls, which thereby stay in time however long a scan takes.
 	scans       chan scanned
@@ -152,8 +155,13 @@ func (f *follower) poll(ctx context.Context) time.Duration {
 		f.startScan(ctx)
 		return f.Interval
 	case err != nil:
+		if errors.Is(err, context.DeadlineExceeded) && !f.outrun && f.answers(ctx) {
+			f.outrun = true
+			f.startScan(ctx)
+		}
 		return f.failed(ctx, &f.pollRetries, time.Since(began), err)
 	}
+	f.outrun = false
 	f.succeeded(&f.pollRetries)
 	f.report(f.table.Apply(changes))
 	f.moved(position)
