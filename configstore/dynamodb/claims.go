@@ -76,6 +76,9 @@ func (s *Store) settleClaims(ctx context.Context, c *claims, h *held) error {
 			}
 		}
 	}
+	if err := s.checkUnclaimed(ctx, c, h, named); err != nil {
+		return err
+	}
 	if len(foreign) > 0 {
 		return s.takeOver(ctx, c, foreign)
 	}

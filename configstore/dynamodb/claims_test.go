@@ -174,3 +174,41 @@ func TestPutAllTooLarge(t *testing.T) {
 	var named *configstore.WriteError
 	require.NotErrorAs(t, err, &named, "it is no client's fault")
 }
+
+// A host on which the row of an older tool is served is not free because nobody claimed it.
+func TestOlderRowsKeepTheirHosts(t *testing.T) {
+	s := newStore(t)
+	ctx := t.Context()
+	const host = "edit.amelia.webordinary.com"
+	rawPut(t, s, s.tables.ClientConfigs, fixture(t, "amelia.json"))
+	put(t, s, "bramble")
+
+	for _, id := range []string{"bramble", "clover"} {
+		_, err := s.Put(ctx, testClient(id, host), configstore.AnyVersion)
+		require.ErrorIs(t, err, configstore.ErrHostTaken, id)
+		var taken *configstore.HostTakenError
+		require.ErrorAs(t, err, &taken)
+		assert.Equal(t, host, taken.Host)
+	}
+	_, err := s.Get(ctx, "clover")
+	require.ErrorIs(t, err, configstore.ErrNotFound)
+
+	// Both in one call: it moves.
+	amelia := ameliaBefore()
+	amelia.Domains.Edit = "edit.amelia.example"
+	_, err = s.PutAll(ctx, []configstore.Write{
+		{Client: testClient("clover", host), Expect: configstore.NoVersion},
+		{Client: amelia, Expect: 0},
+	})
+	require.NoError(t, err)
+	assert.Equal(t, "clover", owner(t, s, host))
+
+	// The older tool moves its client away: the host is free at once, whatever was read before.
+	rawPut(t, s, s.tables.ClientConfigs, fixture(t, "amelia.json"))
+	require.NoError(t, s.Delete(ctx, "clover", configstore.AnyVersion))
+	_, err = s.Put(ctx, testClient("bramble", host), configstore.AnyVersion)
+	require.ErrorIs(t, err, configstore.ErrHostTaken)
+	rawDelete(t, s, s.tables.ClientConfigs, rowKey("amelia"))
+	_, err = s.Put(ctx, testClient("bramble", host), configstore.AnyVersion)
+	require.NoError(t, err)
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -52,6 +53,11 @@ const scanPage = 500
 // routed are the attributes that routing needs: no keys, which then do not travel either.
 var routed = [...]string{"#id", "#version", "#config.#id", "#config.#domains", "#config.#settings", "#config.#disabled"}
 
+var routedNames = map[string]string{
+	"#id": attrClientID, "#version": attrVersion, "#config": attrConfig,
+	"#domains": "domains", "#settings": "settings", "#disabled": "disabled",
+}
+
 // Scan implements configstore.Store. It reads several parts of the table at the same time.
 // A row is judged by what routing needs of it; the rest of it Get judges.
 func (s *Store) Scan(ctx context.Context, fn func(configstore.Entry) error) (configstore.Position, error) {
@@ -59,16 +65,9 @@ func (s *Store) Scan(ctx context.Context, fn func(configstore.Entry) error) (con
 	if err != nil {
 		return "", fmt.Errorf("scanning clients: %w", err)
 	}
-	projection := routed[0]
-	for _, path := range routed[1:] {
-		projection += ", " + path
-	}
 	err = s.scan(ctx, dynamodb.ScanInput{
-		ProjectionExpression: &projection,
-		ExpressionAttributeNames: map[string]string{
-			"#id": attrClientID, "#version": attrVersion, "#config": attrConfig,
-			"#domains": "domains", "#settings": "settings", "#disabled": "disabled",
-		},
+		ProjectionExpression:     aws.String(strings.Join(routed[:], ", ")),
+		ExpressionAttributeNames: routedNames,
 	}, func(it item) error { return fn(scannedEntry(it)) })
 	if err != nil {
 		return "", fmt.Errorf("scanning clients: %w", err)

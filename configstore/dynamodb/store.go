@@ -79,7 +79,9 @@ type Store struct {
 
 	// writing lets writers of this process queue up rather than win the head from each other.
 	writing chan struct{}
-	listed  listed
+	// unclaimed belongs to who writes.
+	unclaimed unclaimed
+	listed    listed
 }
 
 // Open returns a store on existing tables; see CreateTables. It does not use the network:
