@@ -45,6 +45,9 @@ func (e *ConflictError) Error() string {
 	if e.Have == NoVersion {
 		return fmt.Sprintf("client %q is not stored, but was expected at version %d: somebody deleted it", e.ClientID, e.Expect)
 	}
+	if e.Have == e.Expect {
+		return fmt.Sprintf("client %q is still at version %d, but another tool changed it since; read it again", e.ClientID, e.Have)
+	}
 	return fmt.Sprintf("client %q is at version %d, not %d: somebody changed it since; read it again", e.ClientID, e.Have, e.Expect)
 }
 

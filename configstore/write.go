@@ -20,6 +20,35 @@ type Write struct {
 	// Expect is the version that must be stored, or AnyVersion, or NoVersion (create
 	// only), as in Store.Put.
 	Expect int64
+	// Seen, where it is not nil, is what must be stored beside the version. The older
+	// tools, who know no versions, may have changed a row since it was read.
+	Seen *Client
+}
+
+// Check compares what is stored, nil for nothing, with what the write expects. ErrExists,
+// or a ConflictError. Stores call it before they write.
+func (w Write) Check(held *Record) error {
+	conflict := &ConflictError{ClientID: w.Client.ClientID, Have: NoVersion, Expect: w.Expect}
+	switch {
+	case w.Expect == AnyVersion, w.Expect == NoVersion && held == nil:
+		return nil
+	case w.Expect == NoVersion:
+		return ErrExists
+	case held == nil:
+		return conflict
+	}
+	conflict.Have = held.Version
+	if held.Version != w.Expect {
+		return conflict
+	}
+	if w.Seen == nil {
+		return nil
+	}
+	changes, err := Diff(*w.Seen, held.Client)
+	if held.Broken != "" || len(changes) > 0 {
+		return conflict
+	}
+	return err
 }
 
 // WriteError says which client of a PutAll, or of a Put, could not be written.

@@ -23,7 +23,8 @@ type Comparison struct {
 	// Broken says why the stored row cannot be read; empty for a good one.
 	Broken string
 
-	held []string // edit hosts of the stored row
+	held   []string            // edit hosts of the stored row
+	stored *configstore.Client // nil: none that can be read
 }
 
 // Unchanged reports whether writing the configuration would change nothing. A row of the
@@ -38,11 +39,15 @@ func (c Comparison) Step(expect int64) (Step, error) {
 	if err != nil {
 		return Step{}, fmt.Errorf("client %q: %w", c.Client.ClientID, err)
 	}
-	return Step{
+	step := Step{
 		Write:    configstore.Write{Client: c.Client, Expect: expect},
 		claims:   without(hosts, c.held),
 		releases: without(c.held, hosts),
-	}, nil
+	}
+	if expect == 0 {
+		step.Seen = c.stored // the version would not tell what the older tools did since
+	}
+	return step, nil
 }
 
 func without(hosts, others []string) []string {
@@ -145,7 +150,7 @@ func compare(c configstore.Client, rec configstore.Record) (Comparison, error) {
 	if rec.Broken != "" {
 		return found, nil
 	}
-	found.held = rec.Entry().Hosts
+	found.held, found.stored = rec.Entry().Hosts, &rec.Client
 	var err error
 	found.Changes, err = configstore.Diff(rec.Client, configstore.MergeUnknown(c, rec.Client.Unknown))
 	return found, err

@@ -15,7 +15,7 @@ import (
 
 // openOlder is a store whose rows are as older tools left them: without versions and
 // claims. update changes single rows by SQL.
-func openOlder(t *testing.T, clients []configstore.Client, updates ...string) configstore.Store {
+func openOlder(t *testing.T, clients []configstore.Client, updates ...string) older {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "test.db")
 	store, err := embedded.Open(path, embedded.Options{})
@@ -34,7 +34,13 @@ func openOlder(t *testing.T, clients []configstore.Client, updates ...string) co
 		_, err := db.ExecContext(t.Context(), statement)
 		require.NoError(t, err, statement)
 	}
-	return store
+	return older{store, path}
+}
+
+// older is an embedded store and its file.
+type older struct {
+	configstore.Store
+	path string
 }
 
 // outcomes maps the clients of a plan to what it says of them.
@@ -165,4 +171,28 @@ func TestImportOfAFile(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 3, plan.Unchanged)
 	assert.Zero(t, plan.Count(Create)+plan.Count(Upgrade))
+}
+
+// What an older tool writes between the plan and its execution is not overwritten.
+func TestUpgradeOfWhatChangesMeanwhile(t *testing.T) {
+	store := openOlder(t, []configstore.Client{client("amelia"), client("bramble")})
+	plan, err := PlanUpgrade(t.Context(), store, configstore.Rules{}, nil)
+	require.NoError(t, err)
+	todo, _, err := plan.Steps()
+	require.NoError(t, err)
+
+	db, err := sql.Open("sqlite", store.path)
+	require.NoError(t, err)
+	defer db.Close()
+	_, err = db.ExecContext(t.Context(), `UPDATE configstore_clients SET config = replace(config, '"main"', '"next"') WHERE id = 'amelia'`)
+	require.NoError(t, err)
+	result, err := Write(t.Context(), store, todo, Options{Isolate: true})
+	require.NoError(t, err)
+	assert.Equal(t, 1, result.Written)
+	require.Len(t, result.Refused, 1)
+	require.ErrorIs(t, result.Refused[0].Err, configstore.ErrConflict)
+	require.ErrorContains(t, result.Refused[0].Err, "another tool changed it since")
+	rec, err := store.Get(t.Context(), "amelia")
+	require.NoError(t, err)
+	assert.Equal(t, "next", rec.Client.Repository.Branch)
 }

@@ -60,7 +60,11 @@ func (s *Store) preparePut(ctx context.Context, writes []configstore.Write) (*tr
 		return nil, nil, err
 	}
 	for _, w := range writes {
-		if err := checkPut(held.rows[w.Client.ClientID], w); err != nil {
+		var stored *configstore.Record
+		if r := held.rows[w.Client.ClientID]; r != nil {
+			stored = new(r.record())
+		}
+		if err := w.Check(stored); err != nil {
 			return nil, nil, &configstore.WriteError{ClientID: w.Client.ClientID, Err: err}
 		}
 	}
@@ -86,24 +90,6 @@ func (s *Store) preparePut(ctx context.Context, writes []configstore.Write) (*tr
 		return nil, nil, err
 	}
 	return tx, records, tx.fits(len(writes))
-}
-
-// checkPut compares what is stored with what the caller expects.
-func checkPut(held row, w configstore.Write) error {
-	switch {
-	case w.Expect == configstore.AnyVersion:
-		return nil
-	case w.Expect == configstore.NoVersion && held != nil:
-		return configstore.ErrExists
-	case w.Expect == configstore.NoVersion:
-		return nil
-	case held == nil:
-		return &configstore.ConflictError{ClientID: w.Client.ClientID, Have: configstore.NoVersion, Expect: w.Expect}
-	case held.version() != w.Expect:
-		return &configstore.ConflictError{ClientID: w.Client.ClientID, Have: held.version(), Expect: w.Expect}
-	default:
-		return nil
-	}
 }
 
 // Delete implements configstore.Store.

@@ -48,8 +48,12 @@ func (s *Store) putAll(ctx context.Context, tx *sql.Tx, writes []configstore.Wri
 	held := make([]*row, len(writes))
 	for i, w := range writes {
 		var err error
-		if held[i], err = heldRow(ctx, tx, w.Client.ClientID); err == nil {
-			err = checkPut(held[i], w.Client.ClientID, w.Expect)
+		var record *configstore.Record
+		if held[i], err = heldRow(ctx, tx, w.Client.ClientID); held[i] != nil {
+			record = new(held[i].record())
+		}
+		if err == nil {
+			err = w.Check(record)
 		}
 		if err == nil {
 			_, err = tx.ExecContext(ctx, `DELETE FROM configstore_hosts WHERE client_id = ?`, w.Client.ClientID)
@@ -115,24 +119,6 @@ func heldRow(ctx context.Context, tx *sql.Tx, id string) (*row, error) {
 		return nil, err
 	}
 	return &r, nil
-}
-
-// checkPut compares what is stored with what the caller expects.
-func checkPut(held *row, id string, expect int64) error {
-	switch {
-	case expect == configstore.AnyVersion:
-		return nil
-	case expect == configstore.NoVersion && held != nil:
-		return configstore.ErrExists
-	case expect == configstore.NoVersion:
-		return nil
-	case held == nil:
-		return &configstore.ConflictError{ClientID: id, Have: configstore.NoVersion, Expect: expect}
-	case held.version != expect:
-		return &configstore.ConflictError{ClientID: id, Have: held.version, Expect: expect}
-	default:
-		return nil
-	}
 }
 
 // replace writes the row, its claims and its change.

@@ -133,6 +133,21 @@ func testPutAllMovesHosts(b backend) {
 	owns("clover", "bread.example")
 }
 
+// What the caller has seen must still be stored, where it says so.
+func testPutSeen(b backend) {
+	t := b.t
+	store := b.store()
+	first := put(t, store, client("amelia"))
+	other := client("amelia")
+	other.Repository.Branch = "next"
+	next := client("amelia", "shop.example")
+	_, err := store.PutAll(t.Context(), []configstore.Write{{Client: next, Expect: first.Version, Seen: &other}})
+	require.ErrorIs(t, err, configstore.ErrConflict)
+	require.ErrorContains(t, err, "another tool changed it since")
+	_, err = store.PutAll(t.Context(), []configstore.Write{{Client: next, Expect: first.Version, Seen: &first.Client}})
+	require.NoError(t, err)
+}
+
 func testPutAllLimits(b backend) {
 	t := b.t
 	store := b.store()

@@ -38,6 +38,7 @@ func Run(t *testing.T, setup func(t *testing.T) Opener) {
 		{"PutAll", testPutAll},
 		{"PutAllOrNone", testPutAllOrNone},
 		{"PutAllMovesHosts", testPutAllMovesHosts},
+		{"PutSeen", testPutSeen},
 		{"PutAllLimits", testPutAllLimits},
 		{"MostHosts", testMostHosts},
 		{"Scan", testScan},
