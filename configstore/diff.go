@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
 // FieldChange is a field in which two configurations of a client differ. It never holds
-// a key.
+// a key, nor the value of a variable of the build.
 type FieldChange struct {
 	// Path names the field as in Fault.
 	Path string `json:"path"`
@@ -21,7 +22,8 @@ type FieldChange struct {
 
 // Diff returns the fields in which two configurations differ, by their paths; none where
 // they are stored alike. Unknown fields count. A list is one field. A deploy key is shown
-// as by DeployKey.String, so that one key in the place of another has equal values.
+// as by DeployKey.String and a variable of the build redacted, so that one in the place of
+// another has equal values.
 func Diff(before, after Client) ([]FieldChange, error) {
 	was, err := fieldsOf(before)
 	if err != nil {
@@ -70,19 +72,29 @@ func flatten(fields map[string]json.RawMessage, path string, value json.RawMessa
 	return nil
 }
 
-// keyPath is the field of the deploy key.
-const keyPath = "repository.deployKey"
-
-// show returns a value as it may be shown.
+// show returns a value as it may be shown to whoever sees what is printed unasked, as in
+// the log of a deployment: keys, variables and credentials in a URL are redacted.
 func show(path string, value json.RawMessage) json.RawMessage {
-	if path != keyPath || value == nil {
+	var text string
+	if value == nil || json.Unmarshal(value, &text) != nil {
+		return value // these are strings
+	}
+	switch {
+	case path == "repository.deployKey":
+		text = DeployKey(text).String()
+	case strings.HasPrefix(path, "build.env."):
+		text = redactedKey
+	case path == "repository.url": // which none of ours has, but older ones may
+		u, err := url.Parse(text)
+		if err != nil || u.User == nil || u.Scheme == "ssh" {
+			return value
+		}
+		u.User = url.User("redacted")
+		text = u.String()
+	default:
 		return value
 	}
-	var key DeployKey
-	if json.Unmarshal(value, &key) != nil {
-		key = redactedKey
-	}
-	shown, err := marshal(key.String())
+	shown, err := marshal(text)
 	if err != nil {
 		return nil // a string is always encoded
 	}

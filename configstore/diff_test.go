@@ -31,7 +31,11 @@ func TestDiff(t *testing.T) {
 		"an empty object": {func(c *Client) { c.Build, c.Infrastructure = &Build{}, &Infrastructure{} }, nil},
 		"a variable": {
 			func(c *Client) { c.Build = &Build{Env: map[string]string{"A.B": "1"}} },
-			[]string{`build.env.A\.B: (none) → "1"`},
+			[]string{`build.env.A\.B: (none) → "[redacted]"`},
+		},
+		"credentials in a URL": {
+			func(c *Client) { c.Repository.URL = "https://robot:hunter2@git.example/amelia.git" },
+			[]string{`repository.url: "git@git.example.com:amelia.git" → "https://redacted@git.example/amelia.git"`},
 		},
 		"a list": {
 			func(c *Client) { c.Domains.Aliases = []string{"b.example", "c.example"} },
