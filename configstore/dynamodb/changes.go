@@ -56,7 +56,7 @@ type logPartRead struct {
 func (s *Store) readLog(ctx context.Context, log string, seq int64) (logPartRead, error) {
 	var r logPartRead
 	var h head
-	last, gap, fresh := seq, false, log == noLog
+	fresh, last := log == noLog, seq
 	pages := dynamodb.NewQueryPaginator(s.client, &dynamodb.QueryInput{
 		TableName:              &s.tables.ConfigChanges,
 		ConsistentRead:         aws.Bool(true),
@@ -77,17 +77,13 @@ func (s *Store) readLog(ctx context.Context, log string, seq int64) (logPartRead
 				if h, err = readHead(it); err != nil {
 					return r, err
 				}
-				continue
+				break // nothing lies above it
 			}
-			if gap = gap || n != last+1; gap {
-				continue
-			}
-			changes, err := readLogItem(it)
-			if err != nil {
-				// It is as good as missing: whoever needs it must scan.
-				s.logger.Error("change log has an item that cannot be read", zap.Int64("seq", n), zap.Error(err))
-				gap = true
-				continue
+			changes, readable := s.readable(it, n)
+			if n != last+1 || !readable {
+				r.missing = last == seq
+				r.position = head{log: log}.position(last)
+				return r, nil
 			}
 			if held := textOf(it[attrLog]); log == noLog {
 				log = held
@@ -105,10 +101,19 @@ func (s *Store) readLog(ctx context.Context, log string, seq int64) (logPartRead
 	case log != h.log && (!fresh || last > 0), h.last < seq:
 		r.lost = true
 	default:
-		r.missing = last == seq && (gap || h.last > seq)
+		r.missing = last == seq && h.last > seq
 		r.position = h.position(last)
 	}
 	return r, nil
+}
+
+// readable reads an item of the log. One that cannot be read is as good as missing.
+func (s *Store) readable(it item, seq int64) ([]configstore.Change, bool) {
+	changes, err := readLogItem(it)
+	if err != nil {
+		s.logger.Error("change log has an item that cannot be read", zap.Int64("seq", seq), zap.Error(err))
+	}
+	return changes, err == nil
 }
 
 // pause waits; where ctx ends before, it returns the error of a call that ctx ended.

@@ -179,3 +179,31 @@ func TestChangesIsOneQuery(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, map[string]int{"Query": 11}, calls)
 }
+
+// What somebody broke by hand in the log makes readers scan; a broken head is told.
+func TestDamagedLog(t *testing.T) {
+	s := newStore(t)
+	ctx := t.Context()
+	at := fill(t, s, "a", "b", "c")
+	damaged := rawGet(t, s, s.tables.ConfigChanges, logKey(2))
+	damaged[attrChanges] = text("?")
+	rawPut(t, s, s.tables.ConfigChanges, damaged)
+	changes, position, err := s.Changes(ctx, at[0])
+	require.NoError(t, err)
+	assert.Equal(t, []string{"a"}, ids(changes))
+	assert.Equal(t, at[1], position)
+	_, _, err = s.Changes(ctx, at[1])
+	require.ErrorIs(t, err, configstore.ErrPositionLost)
+	entries, _ := scan(t, s)
+	assert.Len(t, entries, 3)
+
+	headless := headKey()
+	headless[attrLast] = text("?")
+	rawPut(t, s, s.tables.ConfigChanges, headless)
+	_, err = s.Put(ctx, testClient("d"), configstore.AnyVersion)
+	require.ErrorContains(t, err, "the head of the change log is damaged")
+	_, err = s.Scan(ctx, func(configstore.Entry) error { return nil })
+	require.ErrorContains(t, err, "the head of the change log is damaged")
+	_, _, err = s.Changes(ctx, at[3])
+	require.ErrorContains(t, err, "the head of the change log is damaged")
+}

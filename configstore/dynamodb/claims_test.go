@@ -2,6 +2,7 @@ package dynamodb
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -162,6 +163,17 @@ func TestPutAllTooLarge(t *testing.T) {
 	for i := range 7 {
 		large.Build.Env[fmt.Sprintf("LARGE_%d", i)] = strings.Repeat("x", 30<<10)
 	}
+	small := put(t, s, "small")
+	small.Client.Unknown = map[string]json.RawMessage{"theirs": json.RawMessage(`"` + strings.Repeat("x", 90<<10) + `"`)}
+	_, err = s.Put(t.Context(), small.Client, 1)
+	require.NoError(t, err)
+	both := large
+	both.ClientID, both.Domains.Edit = "small", "edit.small.example"
+	_, err = s.Put(t.Context(), both, 2)
+	require.ErrorContains(t, err, "must be at most 262144 bytes", "together with what was there")
+	_, err = s.Get(t.Context(), "small")
+	require.NoError(t, err)
+
 	writes = nil
 	for i := range configstore.MaxWrites {
 		c := large

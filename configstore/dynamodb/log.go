@@ -50,7 +50,8 @@ func readHead(it item) (head, error) {
 	last, ok := numberOf(it[attrLast])
 	log := textOf(it[attrLog])
 	if !ok || log == "" {
-		return head{}, fmt.Errorf("the head of the change log is damaged: it needs %s and %s", attrLog, attrLast)
+		return head{}, fmt.Errorf("the head of the change log is damaged: remove the item with %s %q and %s %d; the next write makes another",
+			attrPart, logPart, attrSeq, int64(headSeq))
 	}
 	return head{log: log, last: last}, nil
 }

@@ -13,6 +13,11 @@
 //
 // Log items expire; a reader that is further behind scans again. See
 // docs/adr/0004-the-change-log-is-a-sequence.md.
+//
+// Actions that an identity needs on the tables: to follow them GetItem, BatchGetItem, Query
+// and Scan; to write PutItem, UpdateItem, DeleteItem and ConditionCheckItem too; to make them
+// CreateTable, UpdateTable, DescribeTable, UpdateTimeToLive, DescribeTimeToLive,
+// UpdateContinuousBackups and DescribeContinuousBackups.
 package dynamodb
 
 import (

@@ -83,6 +83,9 @@ func (s *Store) preparePut(ctx context.Context, writes []configstore.Write) (*tr
 		}
 		s.putLatest(tx, id, held.latest[id], written.version(), false)
 		records[i] = written.record()
+		if records[i].Broken != "" { // with what the row holds beside, it is too large
+			return nil, nil, &configstore.WriteError{ClientID: id, Err: fmt.Errorf("it could not be read again: %s", records[i].Broken)}
+		}
 		changes[i] = configstore.Change{ClientID: id, Version: records[i].Version, Entry: records[i].Entry()}
 	}
 	claims.write(tx, s.tables.EditHosts)
