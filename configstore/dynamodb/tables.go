@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -279,8 +280,16 @@ func isEncrypted(table *types.TableDescription) bool {
 			table.SSEDescription.Status == types.SSEStatusUpdating)
 }
 
-// onAWS is false for DynamoDB Local and the like, which do not encrypt.
-func (s *Store) onAWS() bool { return s.client.Options().BaseEndpoint == nil }
+// onAWS is false for DynamoDB Local and the like, which do not encrypt. An endpoint of
+// one's own network (PrivateLink) is AWS too.
+func (s *Store) onAWS() bool {
+	endpoint := s.client.Options().BaseEndpoint
+	if endpoint == nil {
+		return true
+	}
+	u, err := url.Parse(*endpoint)
+	return err == nil && (strings.HasSuffix(u.Hostname(), ".amazonaws.com") || strings.HasSuffix(u.Hostname(), ".amazonaws.com.cn"))
+}
 
 // expiry returns the attribute by which a table's items expire; "" for none.
 func (s *Store) expiry(ctx context.Context, table string) (string, error) {
