@@ -80,6 +80,7 @@ func TestWriteConflict(t *testing.T) {
 	record, err := c.open(t, s).Put(t.Context(), testClient("amelia"), configstore.NoVersion)
 	require.NoError(t, err)
 	assert.Equal(t, int64(1), record.Version)
-	assert.Equal(t, map[string]int{"BatchGetItem": 4, "Query": 4, "TransactWriteItems": 4}, c.calls)
+	assert.Equal(t, 4, c.calls["BatchGetItem"], "it is read again each time")
+	assert.Equal(t, 4, c.calls["TransactWriteItems"])
 	assertNoGaps(t, s, 1)
 }
