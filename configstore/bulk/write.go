@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/webordinary/router/configstore"
@@ -14,8 +13,6 @@ import (
 
 // Options tune Write. The zero value is ready to use.
 type Options struct {
-	// Workers is how many transactions may run at the same time. Default: 1.
-	Workers int
 	// Isolate goes on after a client that the store refuses (its host is taken, or
 	// somebody else has written it), instead of ending with the first.
 	Isolate bool
@@ -44,14 +41,13 @@ const (
 	callTimeout = time.Minute
 	// patience is how long a store may be unavailable once it has taken something.
 	patience = time.Minute
-	// growAfter is how many transactions in a row must fit before larger ones are tried.
-	growAfter = 8
 )
 
-// Write writes clients, each once, in transactions of as many as the store takes: those
-// between which hosts move in the same. It ends at the first error of the store, save that
-// it waits for one that is unavailable after it has taken something, or when ctx ends,
-// after the transactions that are under way; Result is right then too.
+// Write writes clients, each once, in transactions of as many as the store takes, those
+// between which hosts move in the same, one after the other: a store orders its writes, so
+// that several at once would only wait for each other. It ends at the first error of the
+// store, save that it waits for one that is unavailable after it has taken something, or
+// when ctx ends, after the transaction that is under way; Result is right then too.
 func Write(ctx context.Context, store configstore.Store, steps []Step, o Options) (Result, error) {
 	if o.Written == nil {
 		o.Written = func(int, configstore.Record) {}
@@ -59,25 +55,18 @@ func Write(ctx context.Context, store configstore.Store, steps []Step, o Options
 	if o.Retry == nil {
 		o.Retry = func(error, time.Duration) {}
 	}
-	w := &writer{Options: o, store: store, steps: steps, left: groups(steps), size: configstore.MaxWrites}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var workers sync.WaitGroup
-	for range max(1, o.Workers) {
-		workers.Go(func() {
-			for ctx.Err() == nil {
-				batch := w.next()
-				if len(batch) == 0 {
-					return
-				}
-				if err := w.put(ctx, batch); err != nil {
-					cancel(err)
-				}
-			}
-		})
+	w := &writer{Options: o, store: store, steps: steps}
+	left, size := groups(steps), newBatchSize()
+	for len(left) > 0 {
+		batch := size.take(left)
+		left = left[len(batch):]
+		w.tooLarge = false
+		if err := w.put(ctx, batch); err != nil {
+			return w.result, err
+		}
+		size.learn(w.tooLarge)
 	}
-	workers.Wait()
-	return w.result, context.Cause(ctx)
+	return w.result, nil
 }
 
 type writer struct {
@@ -85,31 +74,14 @@ type writer struct {
 	store configstore.Store
 	steps []Step
 
-	mu     sync.Mutex
-	left   []group
-	size   int // how many clients a transaction should have at most
-	fitted int // transactions in a row that had no more than size
-	result Result
-}
-
-// next takes the next batch: some groups, with no more clients than fit, or one group.
-func (w *writer) next() []group {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	n, clients := 0, 0
-	for n < len(w.left) && (n == 0 || clients+len(w.left[n]) <= w.size) {
-		clients += len(w.left[n])
-		n++
-	}
-	batch := w.left[:n]
-	w.left = w.left[n:]
-	return batch
+	tooLarge bool // the batch did not fit one transaction
+	result   Result
 }
 
 // put writes a batch, in parts where it is too large or holds what is refused.
 func (w *writer) put(ctx context.Context, batch []group) error {
 	if len(batch) == 0 || ctx.Err() != nil {
-		return context.Cause(ctx)
+		return ctx.Err()
 	}
 	records, err := w.putAll(ctx, batch)
 	switch {
@@ -117,7 +89,7 @@ func (w *writer) put(ctx context.Context, batch []group) error {
 		w.wrote(batch, records)
 		return nil
 	case errors.Is(err, configstore.ErrTooLarge) && len(batch) > 1:
-		w.shrink(len(batch))
+		w.tooLarge = true
 		return w.halves(ctx, batch)
 	case errors.Is(err, configstore.ErrTooLarge) && len(batch[0]) > 1:
 		err = fmt.Errorf("hosts move between the clients %s, which are too many for one transaction: move them in steps: %w", w.names(batch[0]), err)
@@ -180,7 +152,7 @@ func (w *writer) putAll(ctx context.Context, batch []group) ([]configstore.Recor
 	}
 	for waited, wait := time.Duration(0), 500*time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
 		records, err := w.call(ctx, writes)
-		if !errors.Is(err, configstore.ErrUnavailable) || waited >= patience || !w.begun() {
+		if !errors.Is(err, configstore.ErrUnavailable) || waited >= patience || w.result.Written == 0 {
 			return records, err
 		}
 		w.Retry(err, wait)
@@ -188,7 +160,7 @@ func (w *writer) putAll(ctx context.Context, batch []group) ([]configstore.Recor
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, err
+			return nil, ctx.Err()
 		case <-timer.C:
 			waited += wait
 		}
@@ -203,15 +175,7 @@ func (w *writer) call(ctx context.Context, writes []configstore.Write) ([]config
 	return w.store.PutAll(ctx, writes)
 }
 
-func (w *writer) begun() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.result.Written > 0
-}
-
 func (w *writer) wrote(batch []group, records []configstore.Record) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	n := 0
 	for _, g := range batch {
 		for _, i := range g {
@@ -220,16 +184,6 @@ func (w *writer) wrote(batch []group, records []configstore.Record) {
 			n++
 		}
 	}
-	if w.fitted++; w.fitted >= growAfter {
-		w.size, w.fitted = min(2*w.size, configstore.MaxWrites), 0
-	}
-}
-
-// shrink has the next batches no larger than the half of one that was too large.
-func (w *writer) shrink(groups int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.size, w.fitted = max(1, min(w.size, groups)/2), 0
 }
 
 // landed reports whether what a group would write is stored already: a transaction whose
@@ -252,8 +206,6 @@ func (w *writer) landed(ctx context.Context, g group) bool {
 }
 
 func (w *writer) refuse(g group, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	for _, i := range g {
 		w.result.Refused = append(w.result.Refused, Refused{Step: i, Err: err})
 	}

@@ -300,6 +300,14 @@ func (e *Edge) Shell(command string) Result {
 	return Result{Out: string(out), Code: cmd.ProcessState.ExitCode()}
 }
 
+// Command is a command of the edge's binary that is not started yet.
+func (e *Edge) Command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(e.bin, "caddy"), args...)
+	cmd.Env = e.env
+	cmd.Dir = filepath.Dir(e.Config)
+	return cmd
+}
+
 // PortSuffix is ":" and the port at which visitors reach the edge.
 func (e *Edge) PortSuffix() string { return fmt.Sprintf(":%d", e.HTTPPort) }
 
