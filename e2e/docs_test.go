@@ -192,9 +192,10 @@ func TestClientsPagePolicy(t *testing.T) {
 			allowed[strings.TrimPrefix(action, "dynamodb:")] = true
 		}
 	}
-	// A transaction needs the actions that it consists of, and a waiter that of its name.
+	// A transaction needs the actions that it consists of.
 	parts := map[string][]string{
 		"TransactWriteItems": {"PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem"},
+		"TransactGetItems":   {"GetItem"},
 	}
 	used := make(map[string]bool)
 	files, err := filepath.Glob(filepath.Join(harness.Root(t), "configstore", "dynamodb", "*.go"))
