@@ -66,7 +66,7 @@ type Runner interface {
 // laterGuests are modules of later releases, which are refused by name.
 var laterGuests = map[string][]string{
 	namespaceRegistries: {"dynamodb"},
-	namespaceRunners:    {"docker", "ecs"},
+	namespaceRunners:    {"docker"},
 }
 
 // unmarshalGuest reads the guest's name and block from a Caddyfile:

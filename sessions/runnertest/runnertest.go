@@ -29,6 +29,12 @@ type Options struct {
 	New func(t *testing.T) sessions.Runner
 	// Crash ends a container from outside and at once, as a crash would.
 	Crash func(t *testing.T, r sessions.Runner, c sessions.Container)
+	// Outlive: containers run on when their runner is closed. New sees to it that they
+	// are gone after the test.
+	Outlive bool
+	// Another returns one more runner of the same deployment, as another edge has it,
+	// for containers that edges share. The suite closes it. Nil: they are one runner's.
+	Another func(t *testing.T, r sessions.Runner) sessions.Runner
 	// Patience is how long a container may take to answer or to end. Default: 2 min.
 	Patience time.Duration
 }
@@ -38,7 +44,7 @@ func Run(t *testing.T, o Options) {
 	if o.Patience <= 0 {
 		o.Patience = 2 * time.Minute
 	}
-	for name, test := range map[string]func(*testing.T, suite){
+	tests := map[string]func(*testing.T, suite){
 		"StartGivesAContainerThatKnowsItsHash": testStart,
 		"StartIsIdempotent":                    testIdempotent,
 		"StartIsIdempotentUnderConcurrency":    testConcurrentStarts,
@@ -54,15 +60,17 @@ func Run(t *testing.T, o Options) {
 		"IDsOfOlderTools":                      testOddIDs,
 		"CancelledContext":                     testCancelled,
 		"ForgetRemovesWhatIsKept":              testForget,
-		"CloseEndsAll":                         testClose,
-	} {
+		"Close":                                testClose,
+	}
+	if o.Another != nil {
+		tests["AnotherEdgeComesAfter"] = testSuccessor
+		tests["EdgesStartOneContainer"] = testStartOnTwo
+		tests["AnotherEdgeTakesOver"] = testTakeOver
+	}
+	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := suite{Options: o, runner: o.New(t)}
-			t.Cleanup(func() {
-				ctx, cancel := context.WithTimeout(context.Background(), o.Patience)
-				defer cancel()
-				assert.NoError(t, s.runner.Close(ctx))
-			})
+			s.closeAfter(t, s.runner)
 			test(t, s)
 		})
 	}
@@ -71,6 +79,23 @@ func Run(t *testing.T, o Options) {
 type suite struct {
 	Options
 	runner sessions.Runner
+}
+
+// closeAfter closes a runner when the test has ended.
+func (s suite) closeAfter(t *testing.T, r sessions.Runner) {
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), s.Patience)
+		defer cancel()
+		assert.NoError(t, r.Close(ctx))
+	})
+}
+
+// another is the suite with one more edge's runner.
+func (s suite) another(t *testing.T) suite {
+	t.Helper()
+	s.runner = s.Another(t, s.runner)
+	s.closeAfter(t, s.runner)
+	return s
 }
 
 func request(id string, epoch int64) sessions.StartRequest {
@@ -378,11 +403,79 @@ func testClose(t *testing.T, s suite) {
 	}
 	require.NoError(t, s.runner.Close(s.context(t)))
 	for i, address := range addresses {
-		assert.False(t, proves(address, request(fmt.Sprintf("session-%d", i), 1).TokenHash))
+		assert.Equal(t, s.Outlive, proves(address, request(fmt.Sprintf("session-%d", i), 1).TokenHash))
 	}
 	_, err := s.runner.Start(s.context(t), request("late", 1))
 	assert.ErrorIs(t, err, sessions.ErrRunnerUnavailable)
 	assert.ErrorIs(t, s.runner.Forget(s.context(t), "session-0"), sessions.ErrRunnerUnavailable)
+}
+
+func testSuccessor(t *testing.T, s suite) {
+	c := s.start(t, "one", 1)
+	address := s.answering(t, c)
+	require.NoError(t, s.runner.Close(s.context(t)))
+	next := s.another(t)
+	next.listed(t, c)
+	assert.Equal(t, address, next.answering(t, c))
+	again := next.start(t, "one", 1)
+	assert.Equal(t, c.Ref, again.Ref)
+	require.NoError(t, next.runner.Stop(s.context(t), c.Ref, "idle"))
+	next.gone(t, c, address)
+}
+
+func testStartOnTwo(t *testing.T, s suite) {
+	other := s.another(t)
+	refs := make([]string, 20)
+	together(len(refs), func(i int) {
+		runner := []sessions.Runner{s.runner, other.runner}[i%2]
+		if c, err := runner.Start(s.context(t), request("one", 1)); assert.NoError(t, err) {
+			refs[i] = c.Ref
+		}
+	})
+	for _, ref := range refs {
+		assert.Equal(t, refs[0], ref)
+	}
+	assert.Len(t, s.list(t), 1)
+	assert.Len(t, other.list(t), 1)
+}
+
+func testTakeOver(t *testing.T, s suite) {
+	other := s.another(t)
+	old := s.start(t, "one", 1)
+	oldAddress := s.answering(t, old)
+	other.listed(t, old)
+	next := other.start(t, "one", 2)
+	other.gone(t, old, oldAddress)
+	address := other.answering(t, next)
+	assert.Equal(t, address, s.answering(t, next))
+	require.NoError(t, s.runner.Stop(s.context(t), old.Ref, "late"))
+
+	// What one of them stops has ended for both.
+	require.NoError(t, s.runner.Stop(s.context(t), next.Ref, "idle"))
+	s.gone(t, next, address)
+	require.Eventually(t, func() bool {
+		d, err := other.runner.Describe(s.context(t), next.Ref)
+		return errors.Is(err, sessions.ErrNoContainer) || err == nil && !d.Running && d.Reason != ""
+	}, s.Patience, 20*time.Millisecond)
+	last := other.start(t, "one", 3)
+	other.answering(t, last)
+}
+
+// listed waits until a container that another edge started is listed.
+func (s suite) listed(t *testing.T, c sessions.Container) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		list, err := s.runner.List(s.context(t))
+		if err != nil {
+			return false
+		}
+		for _, l := range list {
+			if l.Ref == c.Ref {
+				return l.Running && l.SessionID == c.SessionID && l.Epoch == c.Epoch
+			}
+		}
+		return false
+	}, s.Patience, 20*time.Millisecond, "container %s is listed", c.Ref)
 }
 
 // together calls f(0) to f(n-1) at once and waits for all.
