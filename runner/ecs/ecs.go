@@ -63,7 +63,7 @@ type Runner struct {
 	tasks     *tasks
 	describes *batcher[answer] // by ARN
 	surveys   *batcher[survey] // one key
-	unhinted  atomic.Bool      // ECS does not list ended tasks by startedBy
+	oneFilter atomic.Bool      // ECS does not list ended tasks by startedBy
 
 	life context.Context // ends with Close, with errClosed
 	end  context.CancelCauseFunc

@@ -174,7 +174,7 @@ func (r *Runner) listAll(desired types.DesiredStatus) ([]string, error) {
 	var arns []string
 	in := &awsecs.ListTasksInput{Cluster: &r.cluster, DesiredStatus: desired, StartedBy: &r.startedBy, MaxResults: aws.Int32(maxBatch)}
 	for {
-		if desired == types.DesiredStatusStopped && r.unhinted.Load() {
+		if desired == types.DesiredStatusStopped && r.oneFilter.Load() {
 			in.StartedBy = nil // theirs are told from ours by their description
 		}
 		out, err := call(r.life, r.life, r, r.listTasks, r.timing.readPatience, func(ctx context.Context) (*awsecs.ListTasksOutput, error) {
@@ -182,7 +182,7 @@ func (r *Runner) listAll(desired types.DesiredStatus) ([]string, error) {
 		})
 		if err != nil {
 			// The reference allows no other filter beside startedBy; ECS does so far.
-			if desired == types.DesiredStatusStopped && poisoned(err) && r.unhinted.CompareAndSwap(false, true) {
+			if desired == types.DesiredStatusStopped && poisoned(err) && r.oneFilter.CompareAndSwap(false, true) {
 				continue
 			}
 			return nil, err
