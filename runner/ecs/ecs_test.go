@@ -106,14 +106,17 @@ func conformance(t *testing.T, o ecstest.Options) {
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	conformance(t, ecstest.Options{})
 }
 
 func TestConformanceInTheWorstMoods(t *testing.T) {
+	t.Parallel()
 	conformance(t, ecstest.Options{Moods: ecstest.Worst()})
 }
 
 func TestConformanceWithContainerboot(t *testing.T) {
+	t.Parallel()
 	binary := filepath.Join(t.TempDir(), "containerboot")
 	out, err := exec.Command("go", "build", "-o", binary, "github.com/webordinary/router/cmd/containerboot").CombinedOutput()
 	require.NoError(t, err, string(out))
