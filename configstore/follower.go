@@ -17,9 +17,6 @@ type FollowOptions struct {
 	// what other tools wrote past the change log; it is varied by a fifth, so that
 	// edges don't scan together. Default: 10m.
 	Reconcile time.Duration
-	// MaxBackoff bounds the time between two tries while the store is unavailable; it
-	// is varied by a fifth too. Default: 2s.
-	MaxBackoff time.Duration
 	// Snapshot is the file in which the table outlives this process: a start while the
 	// store is down serves from it. Empty: none is read or written.
 	Snapshot string
@@ -29,7 +26,7 @@ type FollowOptions struct {
 	Logger *zap.Logger
 }
 
-// Limits of the store's answers. With MaxBackoff they make for a table that is up to date
+// Limits of the store's answers. With maxBackoff they make for a table that is up to date
 // within 5 seconds of the end of an outage, though all calls hung in it.
 const (
 	// startTimeout bounds the question whether a snapshot is still up to date; after
@@ -49,9 +46,6 @@ func (o FollowOptions) withDefaults() FollowOptions {
 	}
 	if o.Reconcile <= 0 {
 		o.Reconcile = 10 * time.Minute
-	}
-	if o.MaxBackoff <= 0 {
-		o.MaxBackoff = 2 * time.Second
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()

@@ -11,6 +11,8 @@ import (
 // Bounds of the time between two tries.
 const (
 	firstBackoff = 200 * time.Millisecond
+	// maxBackoff bounds it while the store is unavailable.
+	maxBackoff = 2 * time.Second
 	// leastBackoff is left of a back-off which a call has used up by hanging.
 	leastBackoff = 100 * time.Millisecond
 	// calmBackoff bounds that of scans which nothing waits for.
@@ -26,7 +28,7 @@ type retries struct{ failures int }
 // failures; Info tells of the others.
 func (f *follower) failed(ctx context.Context, r *retries, took time.Duration, err error) time.Duration {
 	if ctx.Err() != nil {
-		return f.MaxBackoff // it is over
+		return maxBackoff // it is over
 	}
 	r.failures++
 	f.table.failed(err)
@@ -37,7 +39,7 @@ func (f *follower) failed(ctx context.Context, r *retries, took time.Duration, e
 			f.Logger.Error("loading the routing table failed, requests are answered 503 until the config store can be read", zap.Error(err))
 		}
 	}
-	longest := f.MaxBackoff
+	longest := maxBackoff
 	if r == &f.scanRetries && f.position != "" {
 		longest = max(longest, calmBackoff)
 	}

@@ -43,6 +43,6 @@ func TestBackoff(t *testing.T) {
 	assert.LessOrEqual(t, failures(&f.scanRetries, 0)[99], 2400*time.Millisecond, "but for this one")
 
 	// What makes the promise of 5 seconds.
-	longest := time.Duration(1.2 * float64(f.MaxBackoff))
+	longest := time.Duration(1.2 * float64(maxBackoff))
 	assert.Less(t, max(answerTimeout, longest)+2*leastBackoff, 4*time.Second)
 }

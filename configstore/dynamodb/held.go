@@ -126,7 +126,7 @@ func (s *Store) logChanges(ctx context.Context, tx *transaction, changes []confi
 		}
 		h = head{log: rand.Text(), last: last}
 	}
-	expires := s.now().Add(s.retention).Unix()
+	expires := s.now().Add(retention).Unix()
 	it, err := logItem(h.log, h.last+1, expires, changes)
 	if err != nil {
 		return fmt.Errorf("encoding changes: %w", err)

@@ -105,7 +105,7 @@ func (s *Store) scan(ctx context.Context, in dynamodb.ScanInput, fn func(item) e
 	defer cancel(nil)
 	pages := make(chan []map[string]types.AttributeValue)
 	var readers sync.WaitGroup
-	for segment := range s.segments {
+	for segment := range scanSegments {
 		readers.Go(func() {
 			if err := s.scanSegment(ctx, in, segment, pages); err != nil {
 				cancel(err)
@@ -130,7 +130,7 @@ func (s *Store) scanSegment(ctx context.Context, in dynamodb.ScanInput, segment 
 	in.TableName = &s.tables.ClientConfigs
 	in.ConsistentRead = aws.Bool(true)
 	in.Limit = aws.Int32(scanPage)
-	in.Segment, in.TotalSegments = aws.Int32(int32(segment)), aws.Int32(int32(s.segments))
+	in.Segment, in.TotalSegments = aws.Int32(int32(segment)), aws.Int32(scanSegments)
 	paginator := dynamodb.NewScanPaginator(s.client, &in)
 	for paginator.HasMorePages() {
 		page, err := paginator.NextPage(ctx)

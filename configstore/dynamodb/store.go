@@ -35,6 +35,14 @@ import (
 // DefaultTablePrefix is what the names of the tables begin with by default.
 const DefaultTablePrefix = "webordinary-"
 
+const (
+	// scanSegments is how many parts of the table a scan reads at the same time.
+	scanSegments = 4
+	// retention is how long the change log holds a change at least. A follower that is
+	// further behind must scan again.
+	retention = 7 * 24 * time.Hour
+)
+
 // Tables are the names of a store's tables.
 type Tables struct {
 	ClientConfigs, EditHosts, ConfigChanges string
@@ -61,12 +69,7 @@ type Options struct {
 	Client *dynamodb.Client
 	// Tables are the names of the tables. Default: TableNames("").
 	Tables Tables
-	// ScanSegments is how many parts of the table a scan reads at the same time. Default: 4.
-	ScanSegments int
-	// Retention is how long the change log holds a change. A follower that is further
-	// behind must scan again. Default: 7 days.
-	Retention time.Duration
-	// Now is the clock of CreatedAt, UpdatedAt and Retention; nothing else depends on
+	// Now is the clock of CreatedAt, UpdatedAt and the expiry of changes; nothing else depends on
 	// it. Default: time.Now.
 	Now func() time.Time
 	// Logger tells of claims of hosts that were left behind. Default: none.
@@ -75,12 +78,10 @@ type Options struct {
 
 // Store is a configstore.Store. See Open.
 type Store struct {
-	client    *dynamodb.Client
-	tables    Tables
-	segments  int
-	retention time.Duration
-	now       func() time.Time
-	logger    *zap.Logger
+	client *dynamodb.Client
+	tables Tables
+	now    func() time.Time
+	logger *zap.Logger
 
 	// writing lets writers of this process queue up rather than win the head from each other.
 	writing chan struct{}
@@ -101,12 +102,6 @@ func Open(o Options) (*Store, error) {
 	if slices.Contains(o.Tables.all(), "") {
 		return nil, errors.New("opening config store: the name of a table is empty")
 	}
-	if o.ScanSegments <= 0 {
-		o.ScanSegments = 4
-	}
-	if o.Retention <= 0 {
-		o.Retention = 7 * 24 * time.Hour
-	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -114,14 +109,12 @@ func Open(o Options) (*Store, error) {
 		o.Logger = zap.NewNop()
 	}
 	return &Store{
-		client:    o.Client,
-		tables:    o.Tables,
-		segments:  o.ScanSegments,
-		retention: o.Retention,
-		now:       o.Now,
-		logger:    o.Logger,
-		writing:   make(chan struct{}, 1),
-		listed:    listed{lock: make(chan struct{}, 1)},
+		client:  o.Client,
+		tables:  o.Tables,
+		now:     o.Now,
+		logger:  o.Logger,
+		writing: make(chan struct{}, 1),
+		listed:  listed{lock: make(chan struct{}, 1)},
 	}, nil
 }
 
