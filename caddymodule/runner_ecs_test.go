@@ -60,7 +60,7 @@ func testSessionOnECS(t *testing.T, moods ecstest.Moods) {
 		require.Eventually(t, func() bool {
 			got = e.do(http.MethodGet, "edit.acme.test", path, http.Header{"Prefer": {"wait=30"}})
 			return got.status == http.StatusOK
-		}, time.Minute, 50*time.Millisecond)
+		}, 2*patience, 50*time.Millisecond)
 		require.Contains(t, got.body, "It works.")
 	}
 	require.NoError(t, e.load("", runner("512 2048")))

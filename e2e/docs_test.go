@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -109,7 +108,7 @@ func (p *clientsPage) prepare(section string) {
 	switch section {
 	case "Over HTTP":
 		p.edge.Start()
-		harness.Eventually(p.t, 30*time.Second, "the edge is asked", func() bool {
+		harness.Eventually(p.t, harness.Patience, "the edge is asked", func() bool {
 			status, _ := p.edge.AskAdmin("GET", "/webordinary/status", "")
 			return status == 200
 		})

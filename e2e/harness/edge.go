@@ -287,7 +287,7 @@ func (e *Edge) RunWithin(limit time.Duration, stdin io.Reader, args ...string) R
 // its binary as caddy. Out is all that it prints.
 func (e *Edge) Shell(command string) Result {
 	e.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*Patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-c", command)
 	cmd.Env = append(slices.Clone(e.env), "PATH="+e.bin+string(os.PathListSeparator)+os.Getenv("PATH"))

@@ -14,9 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/internal/leaktest"
 )
 
 // TestMain lets the test's own program stand in for a container.
@@ -34,7 +33,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	goleak.VerifyTestMain(m)
+	leaktest.VerifyTestMain(m)
 }
 
 // container stands in for containerboot. What it does is in its session's id:

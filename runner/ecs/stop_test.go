@@ -34,7 +34,7 @@ func started(t *testing.T, fake *ecstest.Server, r *Runner, id string) sessions.
 }
 
 func TestStopKillsWhatDoesNotEnd(t *testing.T) {
-	fake := fakeECS(t, ecstest.Options{StopTimeout: 200 * time.Millisecond})
+	fake := fakeECS(t, ecstest.Options{StopTimeout: time.Second})
 	r := runner(t, fake)
 	c := started(t, fake, r, "stubborn")
 	pid := fake.Tasks()[0].PID
@@ -64,7 +64,7 @@ func TestStopIsSeenByOthers(t *testing.T) {
 	c := started(t, fake, one, "slow")
 	stopping := make(chan error)
 	go func() { stopping <- one.Stop(t.Context(), c.Ref, "idle") }()
-	eventually(t, "it is ending", func() bool { return fake.Tasks()[0].LastStatus == "STOPPING" })
+	eventually(t, "it is ending", func() bool { return isEnding(fake.Tasks()[0]) })
 	list, err := two.List(t.Context())
 	require.NoError(t, err)
 	if fake.Tasks()[0].LastStatus == "STOPPING" { // not on a machine that was asleep meanwhile
