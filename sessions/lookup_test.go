@@ -86,14 +86,21 @@ func TestLookupsThatAreOvertaken(t *testing.T) {
 		_, err := s.Lookup(t.Context(), id)
 		return err
 	}} {
-		outcome, release := overtaken(look, func() { require.NoError(t, s.Delete(t.Context(), id)) })
-		require.ErrorIs(t, look(), sessions.ErrNotFound, "it is gone")
-		release()
-		require.NoError(t, <-outcome)
-		require.ErrorIs(t, look(), sessions.ErrNotFound)
-		created, _, err := s.Create(t.Context(), sessions.CreateRequest{ClientID: "amelia", ThreadID: "spring"})
-		require.NoError(t, err)
-		id = created.SessionID
+		for overtook := false; !overtook; {
+			outcome, release := overtaken(look, func() { require.NoError(t, s.Delete(t.Context(), id)) })
+			require.ErrorIs(t, look(), sessions.ErrNotFound, "it is gone")
+			release()
+			err := <-outcome
+			require.ErrorIs(t, look(), sessions.ErrNotFound)
+			created, _, createErr := s.Create(t.Context(), sessions.CreateRequest{ClientID: "amelia", ThreadID: "spring"})
+			require.NoError(t, createErr)
+			id = created.SessionID
+			// What was kept up may have been a read of the service's own; then the look
+			// read only after the deletion, and nothing was shown.
+			if overtook = err == nil; !overtook {
+				require.ErrorIs(t, err, sessions.ErrNotFound)
+			}
+		}
 	}
 }
 
