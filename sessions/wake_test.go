@@ -204,6 +204,7 @@ func TestFailureIsShownStoppedAndBackedOff(t *testing.T) {
 		}, "each attempt fails and is counted")
 		assert.Len(t, b.machine.started(), n)
 	}
+	b.wait(s, id) // the service knows of a failure a little after the registry
 	v, err = s.Wake(t.Context(), id)
 	require.NoError(t, err)
 	assert.Equal(t, sessions.StatusFailed, v.Record.Status, "within the back-off nothing happens")

@@ -36,15 +36,18 @@ func (w *Watch) C() <-chan struct{} { return w.c }
 
 // View returns what is known now.
 func (w *Watch) View() View {
-	v, _ := w.look()
+	v, _, _ := w.look()
 	return v
 }
 
-// look returns what is known now, and whether something is being done to the session.
-func (w *Watch) look() (v View, busy bool) {
+// look returns what is known now, whether something is being done to the session, and
+// whether that is, or is followed by, a wake that has not come to its end.
+func (w *Watch) look() (v View, busy, waking bool) {
 	w.e.mu.Lock()
 	defer w.e.mu.Unlock()
-	return w.e.view(), w.e.op != nil
+	o := w.e.op
+	waking = o != nil && (w.e.wish == wishWakeNow || o.kind == opWake && !o.ending)
+	return w.e.view(), o != nil, waking
 }
 
 // Close ends the watch. It is called once.
@@ -55,7 +58,7 @@ func (w *Watch) Close() {
 	w.s.release(w.e)
 }
 
-// Wait returns when the session is active, or failed, or is inactive and nobody on
+// Wait returns when the session is active, or has failed or is inactive and nobody on
 // this edge is about to wake it; at once if it is so already. Errors as of Lookup,
 // and those of ctx, which frees the caller's place at once.
 func (s *Service) Wait(ctx context.Context, id string) (View, error) {
@@ -66,13 +69,17 @@ func (s *Service) Wait(ctx context.Context, id string) (View, error) {
 		return View{}, err
 	}
 	for {
-		now, busy := w.look()
+		now, busy, waking := w.look()
 		if now.Record.Status != "" {
 			v = now
 		}
 		switch v.Record.Status {
-		case StatusActive, StatusFailed:
+		case StatusActive:
 			return v, nil
+		case StatusFailed:
+			if !waking {
+				return v, nil
+			}
 		case StatusInactive:
 			if !busy {
 				return v, nil
@@ -81,7 +88,7 @@ func (s *Service) Wait(ctx context.Context, id string) (View, error) {
 		}
 		select {
 		case <-w.c:
-			if gone, _ := w.look(); gone.Record.SessionID != "" && gone.Record.Status == "" {
+			if gone, _, _ := w.look(); gone.Record.SessionID != "" && gone.Record.Status == "" {
 				return View{}, ErrNotFound
 			}
 		case <-ctx.Done():
