@@ -74,7 +74,7 @@ func command(use, short, example string, args cobra.PositionalArgs, run func(ctx
 		Use:          use,
 		Short:        short,
 		Example:      example,
-		Args:         args,
+		Args:         usedAs(args),
 		SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -87,6 +87,16 @@ func command(use, short, example string, args cobra.PositionalArgs, run func(ctx
 			defer closeCLI()
 			return run(ctx, c, args)
 		},
+	}
+}
+
+// usedAs makes the fault of a command's arguments say how it is used.
+func usedAs(args cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, given []string) error {
+		if args(cmd, given) != nil {
+			return fmt.Errorf("wrong number of arguments (%d): the command is `%s`", len(given), cmd.UseLine())
+		}
+		return nil
 	}
 }
 

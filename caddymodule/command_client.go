@@ -56,7 +56,8 @@ type clientInfo struct {
 	Version   int64     `json:"version"`
 	CreatedAt time.Time `json:"createdAt,omitzero"`
 	UpdatedAt time.Time `json:"updatedAt,omitzero"`
-	// Broken says why the stored row cannot be read; Config has nothing but the id then.
+	// Broken says why the client cannot be served. Config has nothing but the id where
+	// the row cannot even be read.
 	Broken string `json:"broken,omitempty"`
 }
 
@@ -64,7 +65,7 @@ type clientInfo struct {
 func describeClient(r configstore.Record) clientInfo {
 	return clientInfo{
 		ClientID: r.Client.ClientID, Config: r.Client.Redacted(), Version: r.Version,
-		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, Broken: r.Broken,
+		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, Broken: r.Entry().Fault(),
 	}
 }
 

@@ -22,8 +22,8 @@ func clientListCommand() *cobra.Command {
   caddy webordinary client list --after amelia --limit 100
   caddy webordinary client list --links --wait 60s`, cobra.NoArgs, runClientList)
 	cmd.Long = `Lists clients in the order of their ids, however many there are. A version of 0 is
-a row of the older tools (see import); a row that cannot be read is listed with what is
-wrong with it.`
+a row of the older tools (see import); a row that cannot be served is listed with what
+is wrong with it.`
 	cmd.Flags().String("after", "", "list only clients after this id")
 	cmd.Flags().Int("limit", 0, "list at most so many (default: all)")
 	cmd.Flags().Bool("links", false, "print only each client's id and the address at which a session is started")
@@ -57,8 +57,12 @@ func runClientList(ctx context.Context, c *cli, _ []string) error {
 		}
 		var list lister
 		switch {
+		case c.json && links:
+			list = &jsonLister{out: c.out, describe: func(r configstore.Record) (any, bool) {
+				return clientLink{r.Client.ClientID, c.app.origin.URL(r.Client.Domains.Edit) + "/new"}, r.Entry().Fault() == ""
+			}}
 		case c.json:
-			list = &jsonLister{out: c.out}
+			list = &jsonLister{out: c.out, describe: func(r configstore.Record) (any, bool) { return describeClient(r), true }}
 		case links:
 			list = &linkLister{out: c.out, url: c.app.origin.URL}
 		default:
@@ -97,7 +101,7 @@ func eachPage(ctx context.Context, store configstore.Store, after string, limit 
 // countClients counts the clients that an edge can serve.
 func countClients(ctx context.Context, store configstore.Store) (n int, err error) {
 	err = eachPage(ctx, store, "", 0, func(page []configstore.Record) error {
-		n += len(only(page, func(r configstore.Record) bool { return r.Broken == "" }))
+		n += len(only(page, func(r configstore.Record) bool { return r.Entry().Fault() == "" }))
 		return nil
 	})
 	return n, err
@@ -109,15 +113,28 @@ type lister interface {
 	end() error
 }
 
+// clientLink is a client as `client list --links --json` shows it.
+type clientLink struct {
+	ClientID string `json:"clientId"`
+	// URL is where a session is started.
+	URL string `json:"url"`
+}
+
 // jsonLister prints one array.
 type jsonLister struct {
-	out   io.Writer
-	begun bool
+	out io.Writer
+	// describe is what is shown of a client, or false for nothing.
+	describe func(configstore.Record) (any, bool)
+	begun    bool
 }
 
 func (l *jsonLister) page(records []configstore.Record) error {
 	for _, rec := range records {
-		text, err := json.MarshalIndent(describeClient(rec), "  ", "  ")
+		shown, ok := l.describe(rec)
+		if !ok {
+			continue
+		}
+		text, err := json.MarshalIndent(shown, "  ", "  ")
 		if err != nil {
 			return err
 		}
@@ -149,7 +166,7 @@ type linkLister struct {
 
 func (l *linkLister) page(records []configstore.Record) error {
 	for _, rec := range records {
-		if rec.Broken != "" {
+		if rec.Entry().Fault() != "" {
 			continue
 		}
 		if _, err := fmt.Fprintf(l.out, "%s  %s/new\n", rec.Client.ClientID, l.url(rec.Client.Domains.Edit)); err != nil {
@@ -174,9 +191,9 @@ func (l *tableLister) page(records []configstore.Record) error {
 	}
 	for _, rec := range records {
 		state := "enabled"
-		switch {
-		case rec.Broken != "":
-			state = "broken: " + rec.Broken
+		switch fault := rec.Entry().Fault(); {
+		case fault != "":
+			state = "broken: " + fault
 		case rec.Client.Disabled:
 			state = "disabled"
 		}
@@ -220,17 +237,21 @@ func (c *cli) waitForEdge(ctx context.Context, wait time.Duration, clients int) 
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
+	last := errors.New("it did not answer in time")
 	for {
 		status, err := c.admin.status(ctx)
 		if err == nil && status.Loaded && status.Clients >= clients {
 			return nil
 		}
+		switch {
+		case err == nil:
+			last = fmt.Errorf("it serves %d of %d clients yet", status.Clients, clients)
+		case ctx.Err() == nil: // else the time was up before it could answer
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			if err == nil {
-				err = errors.New("it does not serve all clients yet")
-			}
-			return fmt.Errorf("waiting for the edge: %w", err)
+			return fmt.Errorf("waiting for the edge: %w", last)
 		case <-tick.C:
 		}
 	}

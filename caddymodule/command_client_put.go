@@ -33,7 +33,7 @@ the same command again goes on where it was.
 
 Running edges serve the change within 3 seconds.`
 	addIfVersion(cmd)
-	cmd.Flags().Bool("dry-run", false, "show what would change, and write nothing")
+	cmd.Flags().Bool("dry-run", false, "show what would change, and write nothing; whether another client has a host, only writing finds out")
 	return cmd
 }
 

@@ -77,6 +77,10 @@ func readInput[T any](ctx context.Context, c *cli, file string, read func(io.Rea
 			return none, fmt.Errorf("reading clients: %w", err)
 		}
 		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			var none T
+			return none, fmt.Errorf("reading clients: %s is a directory: name a file", file)
+		}
 		return read(f)
 	})
 }

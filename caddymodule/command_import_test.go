@@ -75,6 +75,24 @@ acme: unknown field, kept: settings.theme
 	assert.Equal(t, "3 up to date\n", out)
 }
 
+func TestListSaysWhichRowsAreNotServed(t *testing.T) {
+	c := newTestCLI(t)
+	_, _, err := c.run(acme+variant("b", "", ""), "client", "put", "-")
+	require.NoError(t, err)
+	c.age(`UPDATE configstore_clients SET config = replace(config, ':10', ':0') WHERE id = 'b'`)
+	const fault = "settings.idleTimeoutMinutes: must be between 1 and 1440, got 0"
+	out, _, err := c.run("", "client", "list")
+	require.NoError(t, err)
+	assert.Contains(t, out, "  enabled\n")
+	assert.Contains(t, out, "  broken: "+fault+"\n")
+	out, _, err = c.run("", "client", "list", "--links")
+	require.NoError(t, err)
+	assert.Equal(t, "acme  https://edit.acme.example:8443/new\n", out, "b's host answers 404")
+	out, _, err = c.run("", "client", "get", "b", "--json")
+	require.NoError(t, err)
+	assert.Contains(t, out, `"broken": "`+fault)
+}
+
 func TestImportOfAFile(t *testing.T) {
 	c := newTestCLI(t)
 	scan := `{"Items":[{"clientId":{"S":"acme"},"owner":{"S":"jo"},"config":{"M":{"clientId":{"S":"acme"},

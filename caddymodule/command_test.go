@@ -84,6 +84,9 @@ func TestClientCommandsWithoutAnEdge(t *testing.T) {
 	out, _, err = c.run("", "client", "list", "--links")
 	require.NoError(t, err)
 	assert.Equal(t, "acme  https://edit.acme.example:8443/new\n", out)
+	out, _, err = c.run("", "client", "list", "--links", "--json")
+	require.NoError(t, err)
+	assert.JSONEq(t, `[{"clientId":"acme","url":"https://edit.acme.example:8443/new"}]`, out)
 
 	out, _, err = c.run("", "client", "get", "acme", "--json")
 	require.NoError(t, err)
@@ -143,6 +146,9 @@ func TestUnknownCommandsAreErrors(t *testing.T) {
 		"unknown command":      {"client", "rename", "acme"},
 		`unknown command "fro`: {"session", "frob"},
 		"unknown flag":         {"client", "put", "-", "--deploy-key", "x"},
+		"(0): the command is `caddy webordinary client get ID": {"client", "get"},
+		"(2): the command is": {"client", "put", "a.json", "b.json"},
+		"is a directory":      {"client", "put", "testdata"},
 	} {
 		_, _, err := c.run(acme, args...)
 		require.ErrorContains(t, err, want)

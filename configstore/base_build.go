@@ -15,7 +15,7 @@ type baseBuilder struct {
 
 // add takes an entry in; one that cannot be routed is left out and reported.
 func (bb *baseBuilder) add(e Entry) {
-	if reason := e.check(); reason != "" {
+	if reason := e.Fault(); reason != "" {
 		bb.faults = append(bb.faults, RowFault{ClientID: e.ClientID, Reason: reason})
 		return
 	}

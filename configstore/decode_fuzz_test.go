@@ -28,7 +28,7 @@ func FuzzDecodeClient(f *testing.F) {
 			again, err := Prepare(prepared, rules)
 			require.NoError(t, err)
 			require.Equal(t, prepared, again, "what was normalised stays as it is")
-			require.Empty(t, (Record{Client: prepared}).Entry().check(), "what is valid can be routed")
+			require.Empty(t, (Record{Client: prepared}).Entry().Fault(), "what is valid can be routed")
 		}
 		stored, err := DecodeStored(data)
 		if err != nil {

@@ -79,8 +79,9 @@ func (r Record) Entry() Entry {
 	return e
 }
 
-// check says why an entry cannot be routed, or "".
-func (e Entry) check() string {
+// Fault says why an entry cannot be routed, so that its hosts answer 404; "" for one that
+// can. Whether another client has one of the hosts only a table knows.
+func (e Entry) Fault() string {
 	var fs faults
 	switch {
 	case e.Broken != "":

@@ -61,7 +61,7 @@ func (e *editor) apply(c Change) {
 	if known != nil {
 		e.remove(known)
 	}
-	if reason := entry.check(); reason != "" {
+	if reason := entry.Fault(); reason != "" {
 		e.faults = append(e.faults, RowFault{ClientID: entry.ClientID, Reason: reason})
 		return
 	}

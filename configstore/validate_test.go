@@ -69,7 +69,7 @@ func TestPrepareAccepts(t *testing.T) {
 		change(&c)
 		prepared, err := Prepare(c, testRules(t))
 		require.NoError(t, err, name)
-		assert.Empty(t, Record{Client: prepared}.Entry().check(), name)
+		assert.Empty(t, Record{Client: prepared}.Entry().Fault(), name)
 	}
 }
 

@@ -98,7 +98,7 @@ func (s *Service) Create(ctx context.Context, req CreateRequest) (r Record, crea
 	}
 	switch {
 	case client.Disabled:
-		return Record{}, false, fmt.Errorf("creating a session of client %q: %w", client.ClientID, ErrDisabled)
+		return Record{}, false, ErrDisabled
 	case req.ThreadID == client.Repository.Branch && req.ThreadID != "":
 		return Record{}, false, &InvalidError{"threadId", "must not be the branch that the site is published from"}
 	case req.ThreadID == "":
