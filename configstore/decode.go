@@ -37,6 +37,8 @@ func DecodeStored(data []byte) (Client, error) {
 // decoder reads the JSON shape of a Client. encoding/json alone would match names in
 // any case, let a repeated field win silently and stop at the first fault.
 type decoder struct {
+	// before are the lines of a stream before the document.
+	before int
 	// strict: refuse what is unknown, repeated or null; otherwise keep, take the last, skip.
 	strict  bool
 	faults  faults
@@ -136,7 +138,7 @@ func (d *decoder) wellFormed(data []byte) bool {
 	}
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		line, column := position(data, syntax.Offset)
-		d.faults.add("", fmt.Sprintf("invalid JSON at line %d, column %d: %s", line, column, syntax.Error()))
+		d.faults.add("", fmt.Sprintf("invalid JSON at line %d, column %d: %s", d.before+line, column, syntax.Error()))
 	} else {
 		d.faults.add("", "invalid JSON: "+err.Error())
 	}

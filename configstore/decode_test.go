@@ -200,8 +200,8 @@ func TestDecodeClientsFormats(t *testing.T) {
 		},
 		{"a fault spoils no other line", one + "\n{\"clientId\":}\n{\"clientId\":\"b}\n{\"x\":1}\n7\n\"s\"\n" + one, []string{
 			"config 1 (line 1): a",
-			"config 2 (line 2): ! invalid JSON at line 1, column 13: invalid character '}' looking for beginning of value",
-			"config 3 (line 3): ! invalid JSON at line 1, column 15: unexpected end of JSON input",
+			"config 2 (line 2): ! invalid JSON at line 2, column 13: invalid character '}' looking for beginning of value",
+			"config 3 (line 3): ! invalid JSON at line 3, column 15: unexpected end of JSON input",
 			"config 4 (line 4): ! x: unknown field",
 			"config 5 (line 5): ! must be an object, got 7",
 			"config 6 (line 6): ! must be an object, got a string",

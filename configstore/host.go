@@ -37,6 +37,7 @@ var (
 	errHostAddress = errors.New("must be a host name, not an IP address")
 	errHostIDNA    = errors.New("is not a valid internationalised host name")
 	errHostPort    = errors.New("has a bad port")
+	errHostURL     = errors.New("must be a host name alone, without scheme and path")
 )
 
 // NormalizeHost returns the form in which hosts are stored and looked up: lower case,
@@ -49,6 +50,9 @@ func NormalizeHost(raw string) (string, error) {
 	}
 	if len(raw) > maxRawHost {
 		return "", errHostLong
+	}
+	if strings.Contains(raw, "/") {
+		return "", errHostURL
 	}
 	if strings.HasPrefix(raw, "[") || strings.Count(raw, ":") > 1 {
 		return "", errHostAddress

@@ -46,6 +46,7 @@ func TestHosts(t *testing.T) {
 		{"*.example", ""},
 		{"a b.example", ""},
 		{"a.example/", ""},
+		{"https://a.example", ""},
 		{"a.example\x00", ""},
 		{"user@a.example", ""},
 		{"a.example:http", ""},

@@ -59,7 +59,8 @@ func DecodeClients(r io.Reader) iter.Seq2[Place, Decoded] {
 		for place, value := range Values(r, MaxConfigBytes, "") {
 			d := Decoded{Err: value.Err}
 			if d.Err == nil {
-				d.Client, d.Err = DecodeClient(value.Raw)
+				decoder := decoder{strict: true, before: place.Line - 1}
+				d.Client, d.Err = decoder.client(value.Raw), decoder.faults.err()
 			}
 			if !yield(place, d) {
 				return
