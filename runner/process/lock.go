@@ -49,9 +49,10 @@ func writePID(lock *os.File) error {
 	return nil
 }
 
-// holder names the process that holds a lock, as well as it can be told.
-func holder(path string) string {
-	const other = "another edge"
+// inUse says which process holds the lock of a data folder, as well as it can be told, and
+// what to do.
+func inUse(path, dataDir string) string {
+	other := "another edge uses " + dataDir + ": end it first"
 	f, err := os.Open(path)
 	if err != nil {
 		return other
@@ -65,8 +66,8 @@ func holder(path string) string {
 	case err != nil:
 		return other // it is about to write it
 	case pid == os.Getpid():
-		return "another configuration of this edge"
+		return "another configuration of this edge uses " + dataDir + ": restart the edge if its stores or its runner have changed"
 	default:
-		return fmt.Sprintf("another edge (pid %d)", pid)
+		return fmt.Sprintf("another edge (pid %d) uses %s: end it first", pid, dataDir)
 	}
 }

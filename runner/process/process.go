@@ -127,7 +127,7 @@ func own(dataDir string) (*os.File, error) {
 	lock, err := tryLock(path)
 	switch {
 	case errors.Is(err, errLocked):
-		return nil, fmt.Errorf("%s uses %s: end it first, or set another data folder", holder(path), dataDir)
+		return nil, fmt.Errorf("%s, or set another data folder", inUse(path, dataDir))
 	case err != nil:
 		return nil, err
 	}
