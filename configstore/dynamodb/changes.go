@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/internal/dynamo"
 )
 
 // The head may be seen a moment before the item that belongs to it, for a read of several
@@ -118,12 +119,8 @@ func (s *Store) readable(it item, seq int64) ([]configstore.Change, bool) {
 
 // pause waits; where ctx ends before, it returns the error of a call that ctx ended.
 func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return stopped(ctx, ctx.Err())
-	case <-timer.C:
-		return nil
+	if err := dynamo.Pause(ctx, d); err != nil {
+		return dynamo.Stopped(ctx, configstore.ErrUnavailable, err)
 	}
+	return nil
 }

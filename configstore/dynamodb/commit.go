@@ -14,6 +14,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/internal/dynamo"
 )
 
 const (
@@ -37,7 +38,7 @@ func (s *Store) write(ctx context.Context, prepare func(context.Context) (*trans
 	case s.writing <- struct{}{}:
 		defer func() { <-s.writing }()
 	case <-ctx.Done():
-		return stopped(ctx, ctx.Err())
+		return dynamo.Stopped(ctx, configstore.ErrUnavailable, ctx.Err())
 	}
 	begun := time.Now()
 	for try := 0; ; try++ {

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/internal/dynamo"
 )
 
 // The table has no order, and an index would lack the rows of the older tools. So the ids
@@ -92,7 +93,7 @@ func (s *Store) ids(ctx context.Context) ([]string, error) {
 	case s.listed.lock <- struct{}{}:
 		defer func() { <-s.listed.lock }()
 	case <-ctx.Done():
-		return nil, stopped(ctx, ctx.Err())
+		return nil, dynamo.Stopped(ctx, configstore.ErrUnavailable, ctx.Err())
 	}
 	l := &s.listed
 	if l.position != "" && time.Since(l.scanned) < listedFor {
