@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -160,6 +161,7 @@ func runSessionList(ctx context.Context, c *cli, args []string) error {
 		}
 		after = page[len(page)-1].SessionID
 	}
+	slices.SortFunc(infos, func(a, b sessionInfo) int { return strings.Compare(a.SessionID, b.SessionID) })
 	if c.json {
 		return c.printJSON(infos)
 	}

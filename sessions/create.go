@@ -207,8 +207,9 @@ func (s *Service) Get(ctx context.Context, id string) (Record, error) {
 	return r.WithoutToken(), asUnavailable(err)
 }
 
-// List returns up to limit records in the order of their ids, those after the id
-// `after`, of one client or, with clientID "", of all. ErrUnavailable.
+// List returns up to limit records, those after the id `after`: of one client, in the
+// order of their ids, or, with clientID "", of all, in an order of the registry's own.
+// ErrUnavailable.
 func (s *Service) List(ctx context.Context, clientID, after string, limit int) ([]Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, registryTimeout)
 	defer cancel()

@@ -37,6 +37,9 @@ func (e *ThreadTakenError) Is(target error) bool { return target == ErrThreadTak
 //
 // A registry also keeps, in the same transaction as the record, which sessions of a
 // client hold a slot (Record.HoldsSlot) and which session a thread has.
+//
+// List, Due and Unsettled may for a moment, as a rule less than a second, not know of a
+// write that has returned; Get, ByThread and Running always do.
 type Registry interface {
 	// Create adds a session; its version becomes 1. If it holds a slot, the client
 	// may have at most limit such sessions with it. ErrThreadTaken if the
@@ -59,9 +62,9 @@ type Registry interface {
 	// ErrNotFound, ErrConflict.
 	Delete(ctx context.Context, id string, version int64) error
 
-	// List returns up to limit sessions in the order of their ids, those after the
-	// id `after`, of one client or, with clientID "", of all. Fewer than limit
-	// means that there are no more.
+	// List returns up to limit sessions, those after the id `after`: of one client, in
+	// the order of their ids, or, with clientID "", of all, in a lasting order of the
+	// registry's own. Fewer than limit means that there are no more.
 	List(ctx context.Context, clientID, after string, limit int) ([]Record, error)
 
 	// Running returns the ids of the sessions of a client that hold a slot.

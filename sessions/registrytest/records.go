@@ -2,6 +2,9 @@ package registrytest
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -128,9 +131,7 @@ func testDelete(t *testing.T, o Options) {
 	running, err := reg.Running(t.Context(), "amelia")
 	require.NoError(t, err)
 	assert.Empty(t, running, "the slot is freed")
-	due, err := reg.Due(t.Context(), epochStart, 10)
-	require.NoError(t, err)
-	assert.Empty(t, due)
+	eventually(t, []string{}, func() ([]sessions.Record, error) { return reg.Due(t.Context(), epochStart, 10) })
 
 	again := record("amelia", 2)
 	again.ThreadID = r.ThreadID
@@ -144,18 +145,52 @@ func testList(t *testing.T, o Options) {
 		create(t, reg, record("bramble", n))
 		create(t, reg, record("amelia", n))
 	}
-	list := func(client, after string, limit int) []string {
-		recs, err := reg.List(t.Context(), client, after, limit)
-		require.NoError(t, err)
-		return ids(recs)
+	list := func(want []string, client, after string, limit int) {
+		t.Helper()
+		eventually(t, want, func() ([]sessions.Record, error) { return reg.List(t.Context(), client, after, limit) })
 	}
-	assert.Equal(t, []string{"amelia-0000", "amelia-0001"}, list("amelia", "", 2))
-	assert.Equal(t, []string{"amelia-0002", "amelia-0003"}, list("amelia", "amelia-0001", 2))
-	assert.Equal(t, []string{"amelia-0004"}, list("amelia", "amelia-0003", 2))
-	assert.Empty(t, list("amelia", "amelia-0004", 2))
-	assert.Equal(t, []string{"amelia-0004", "bramble-0000"}, list("", "amelia-0003", 2))
-	assert.Len(t, list("", "", 100), 10)
-	assert.Empty(t, list("nobody", "", 100))
+	list([]string{"amelia-0000", "amelia-0001"}, "amelia", "", 2)
+	list([]string{"amelia-0002", "amelia-0003"}, "amelia", "amelia-0001", 2)
+	list([]string{"amelia-0004"}, "amelia", "amelia-0003", 2)
+	list([]string{"amelia-0003", "amelia-0004"}, "amelia", "amelia-0002b", 10) // one that was deleted since
+	list([]string{}, "amelia", "amelia-0004", 2)
+	list([]string{}, "nobody", "", 100)
+}
+
+// testListPages lists more than fits one page, of whatever size a store's own pages are.
+func testListPages(t *testing.T, o Options) {
+	t.Helper()
+	const many = 230
+	reg := open(t, o)
+	want := make([]string, many)
+	for n := range want {
+		want[n] = create(t, reg, record("amelia", n)).SessionID
+	}
+	other := create(t, reg, in(t, record("bramble", 0), sessions.StatusActive, epochStart)).SessionID
+	pages := func(client string, limit int) ([]sessions.Record, error) {
+		var all []sessions.Record
+		for after := ""; ; {
+			page, err := reg.List(t.Context(), client, after, limit)
+			if err != nil || len(page) == 0 {
+				return all, err
+			}
+			all = append(all, page...)
+			if len(page) < limit {
+				return all, nil
+			}
+			after = page[len(page)-1].SessionID
+		}
+	}
+	eventually(t, want, func() ([]sessions.Record, error) { return pages("amelia", 100) })
+	eventually(t, want, func() ([]sessions.Record, error) { return pages("amelia", many) })
+	for _, limit := range []int{7, 100, 1000} {
+		// All are listed once, in an order that is the registry's own.
+		eventually(t, append(slices.Clone(want), other), func() ([]sessions.Record, error) {
+			all, err := pages("", limit)
+			slices.SortFunc(all, func(a, b sessions.Record) int { return strings.Compare(a.SessionID, b.SessionID) })
+			return all, err
+		})
+	}
 }
 
 func testDue(t *testing.T, o Options) {
@@ -171,29 +206,43 @@ func testDue(t *testing.T, o Options) {
 	} {
 		create(t, reg, in(t, record("bramble", n), status, at(1)))
 	}
-	due := func(when time.Time, limit int) []string {
-		recs, err := reg.Due(t.Context(), when, limit)
-		require.NoError(t, err)
-		return ids(recs)
+	due := func(want []string, when time.Time, limit int) {
+		t.Helper()
+		eventually(t, want, func() ([]sessions.Record, error) { return reg.Due(t.Context(), when, limit) })
 	}
-	assert.Empty(t, due(at(10).Add(-time.Nanosecond), 10))
-	assert.Equal(t, []string{"amelia-0001"}, due(at(10), 10), "a moment that has come is due")
-	assert.Equal(t, []string{"amelia-0001", "amelia-0002", "amelia-0000"}, due(at(30), 10))
-	assert.Equal(t, []string{"amelia-0001", "amelia-0002"}, due(at(30), 2))
-	assert.Equal(t, []string{"amelia-0001"}, due(at(10).In(time.FixedZone("elsewhere", 3600)), 10))
+	due([]string{}, at(10).Add(-time.Nanosecond), 10)
+	due([]string{"amelia-0001"}, at(10), 10) // a moment that has come is due
+	due([]string{"amelia-0001", "amelia-0002", "amelia-0000"}, at(30), 10)
+	due([]string{"amelia-0001", "amelia-0002"}, at(30), 2)
+	due([]string{"amelia-0001"}, at(10).In(time.FixedZone("elsewhere", 3600)), 10)
 
 	r, err := reg.Get(t.Context(), "amelia-0001")
 	require.NoError(t, err)
-	r, err = sessions.Next(r, sessions.Event{Kind: sessions.EventAsked, AskAt: at(25)}, at(10))
-	require.NoError(t, err)
-	r, err = reg.Update(t.Context(), r, 0)
-	require.NoError(t, err)
-	assert.Equal(t, []string{"amelia-0002", "amelia-0001", "amelia-0000"}, due(at(30), 10))
-	r, err = sessions.Next(r, sessions.Event{Kind: sessions.EventDrain, Holder: "edge"}, at(30))
-	require.NoError(t, err)
-	_, err = reg.Update(t.Context(), r, 0)
-	require.NoError(t, err)
-	assert.Equal(t, []string{"amelia-0002", "amelia-0000"}, due(at(30), 10))
+	r = update(t, reg, r, sessions.Event{Kind: sessions.EventAsked, AskAt: at(25)})
+	due([]string{"amelia-0002", "amelia-0001", "amelia-0000"}, at(30), 10)
+	update(t, reg, r, sessions.Event{Kind: sessions.EventDrain, Holder: "edge"})
+	due([]string{"amelia-0002", "amelia-0000"}, at(30), 10)
+}
+
+// testDueOrder has more sessions than are asked for, however they are kept.
+func testDueOrder(t *testing.T, o Options) {
+	t.Helper()
+	const many, limit = 60, 7
+	reg := open(t, o)
+	var want []string
+	for n := range many {
+		// 37 and 60 have no common factor: each second once, in another order.
+		second := n * 37 % many
+		create(t, reg, in(t, record("amelia", second), sessions.StatusActive, epochStart.Add(time.Duration(second)*time.Second)))
+		want = append(want, fmt.Sprintf("amelia-%04d", n))
+	}
+	for _, most := range []int{1, limit, many, many + 1} {
+		eventually(t, want[:min(most, many)], func() ([]sessions.Record, error) {
+			return reg.Due(t.Context(), epochStart.Add(time.Hour), most)
+		})
+	}
+	far := time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
+	eventually(t, want, func() ([]sessions.Record, error) { return reg.Due(t.Context(), far, 10_000) })
 }
 
 func testUnsettled(t *testing.T, o Options) {
@@ -209,10 +258,12 @@ func testUnsettled(t *testing.T, o Options) {
 	require.NoError(t, err)
 	create(t, reg, settled)
 
-	recs, err := reg.Unsettled(t.Context(), 10)
-	require.NoError(t, err)
-	assert.ElementsMatch(t, []string{"amelia-0001", "amelia-0003", "amelia-0004"}, ids(recs))
-	recs, err = reg.Unsettled(t.Context(), 2)
+	eventually(t, []string{"amelia-0001", "amelia-0003", "amelia-0004"}, func() ([]sessions.Record, error) {
+		recs, err := reg.Unsettled(t.Context(), 10)
+		slices.SortFunc(recs, func(a, b sessions.Record) int { return strings.Compare(a.SessionID, b.SessionID) })
+		return recs, err
+	})
+	recs, err := reg.Unsettled(t.Context(), 2)
 	require.NoError(t, err)
 	assert.Len(t, recs, 2)
 }

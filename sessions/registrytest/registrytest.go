@@ -4,6 +4,7 @@ package registrytest
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -37,13 +38,23 @@ func Run(t *testing.T, o Options) {
 		"UpdateKeepsIdentity":          testIdentity,
 		"Delete":                       testDelete,
 		"List":                         testList,
+		"ListPages":                    testListPages,
 		"Due":                          testDue,
+		"DueOrder":                     testDueOrder,
 		"Unsettled":                    testUnsettled,
+		"UpdateFromAnyState":           testAnyChange,
+		"FailedKeepsItsSlot":           testFailedSlot,
+		"IDs":                          testIDs,
+		"LongTexts":                    testLongTexts,
 		"RefusedWriteChangesNothing":   testRefusedWrite,
 		"ConcurrentCreatesKeepLimit":   testConcurrentLimit,
 		"ConcurrentWakesKeepLimit":     testConcurrentWakes,
 		"ConcurrentThreadIsOne":        testConcurrentThread,
 		"ConcurrentUpdatesAreOne":      testConcurrentUpdate,
+		"ManyCreatesForFiveSlots":      testManyCreates,
+		"ThreadRace":                   testThreadRace,
+		"WakeOrDelete":                 testWakeOrDelete,
+		"RacingTransitions":            testRacingTransitions,
 		"SurvivesReopening":            testReopen,
 		"EndedContext":                 testEndedContext,
 	} {
@@ -117,6 +128,40 @@ func equal(t *testing.T, want, got sessions.Record) {
 		r.CreatedAt, r.LastActivity, r.AskAt = r.CreatedAt.UTC(), r.LastActivity.UTC(), r.AskAt.UTC()
 	}
 	assert.Equal(t, want, got)
+}
+
+// update stores a session after an event.
+func update(t *testing.T, reg sessions.Registry, r sessions.Record, e sessions.Event) sessions.Record {
+	t.Helper()
+	next, err := sessions.Next(r, e, epochStart)
+	require.NoError(t, err)
+	got, err := reg.Update(t.Context(), next, 1000)
+	require.NoError(t, err)
+	return got
+}
+
+// patience is for a registry whose lists lag behind, and for a machine under load.
+const patience = 30 * time.Second
+
+// eventually waits until a list has these sessions, in this order.
+func eventually(t *testing.T, want []string, list func() ([]sessions.Record, error)) {
+	t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		recs, err := list()
+		require.NoError(t, err)
+		if got := ids(recs); slices.Equal(want, got) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			require.Equal(t, want, ids(recs))
+		}
+	}
 }
 
 func ids(recs []sessions.Record) []string {
