@@ -65,8 +65,7 @@ type Runner interface {
 
 // laterGuests are modules of later releases, which are refused by name.
 var laterGuests = map[string][]string{
-	namespaceRegistries: {"dynamodb"},
-	namespaceRunners:    {"docker"},
+	namespaceRunners: {"docker"},
 }
 
 // unmarshalGuest reads the guest's name and block from a Caddyfile:

@@ -3,11 +3,7 @@ package caddymodule
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/url"
-	"os"
 	"regexp"
-	"strings"
 	"time"
 
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -59,11 +55,8 @@ var tablePrefixForm = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,200}$`)
 
 // Validate checks the settings.
 func (s *DynamoDBConfigStore) Validate() error {
-	if s.Endpoint != "" {
-		u, err := url.Parse(s.Endpoint)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-			return errors.New("endpoint: must be http://host:port or https://host")
-		}
+	if err := validEndpoint(s.Endpoint); err != nil {
+		return err
 	}
 	if s.TablePrefix != "" && !tablePrefixForm.MatchString(s.TablePrefix) {
 		return errors.New("table_prefix: must be letters, digits, hyphens, underscores and dots, at most 200")
@@ -77,18 +70,7 @@ func (s *DynamoDBConfigStore) Validate() error {
 // Identity is which DynamoDB, as far as that is known without asking, and the tables. How
 // the tables are followed may change.
 func (s *DynamoDBConfigStore) Identity(string) string {
-	where := firstOf(s.Endpoint, os.Getenv("AWS_ENDPOINT_URL_DYNAMODB"), os.Getenv("AWS_ENDPOINT_URL"), "aws")
-	region := firstOf(s.Region, os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"))
-	return fmt.Sprintf("dynamodb:%s %s %s", where, region, s.tables().ClientConfigs)
-}
-
-func firstOf(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
+	return dynamoDBIdentity(s.Region, s.Endpoint, s.tables().ClientConfigs)
 }
 
 func (s *DynamoDBConfigStore) tables() dynamodb.Tables { return dynamodb.TableNames(s.TablePrefix) }
@@ -157,32 +139,11 @@ func (s *DynamoDBConfigStore) Examine(ctx context.Context, _ string) []Finding {
 //
 // An empty argument, as an environment variable that is not set leaves it, means the default.
 func (s *DynamoDBConfigStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next()
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	texts := map[string]*string{"region": &s.Region, "endpoint": &s.Endpoint, "table_prefix": &s.TablePrefix}
-	durations := map[string]*caddy.Duration{"poll_interval": &s.PollInterval, "reconcile": &s.Reconcile}
-	seen := make(map[string]bool)
-	for d.NextBlock(0) {
-		option := d.Val()
-		if seen[option] {
-			return d.Errf("%s is given twice", option)
-		}
-		seen[option] = true
-		if to, ok := durations[option]; ok {
-			if err := unmarshalDuration(d, to); err != nil {
-				return err
-			}
-			continue
-		}
-		to, ok := texts[option]
-		if !ok {
-			return d.Errf("unrecognized option %q of config_store dynamodb", option)
-		}
-		if !d.AllArgs(to) {
-			return d.ArgErr()
-		}
+	err := unmarshalOptions(d, "config_store dynamodb",
+		map[string]*string{"region": &s.Region, "endpoint": &s.Endpoint, "table_prefix": &s.TablePrefix},
+		map[string]*caddy.Duration{"poll_interval": &s.PollInterval, "reconcile": &s.Reconcile})
+	if err != nil {
+		return err
 	}
 	if err := s.Validate(); err != nil {
 		return d.WrapErr(err)
