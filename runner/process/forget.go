@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/webordinary/router/containerboot/bootapi"
 	"github.com/webordinary/router/sessions"
 )
 
@@ -142,14 +143,7 @@ func (r *Runner) unsaved(id, dir string) error {
 // workspace may hold work that was not saved; before says whether it may have had
 // some when the container was started.
 func keepsUnsaved(status int, before bool, dir string, started time.Time) bool {
-	switch status {
-	// The statuses of containerboot after which the work is not only in the workspace:
-	// it was saved, or there was none, or it was not touched.
-	case 0, 2, 3, 5, 11, 12, 13, 14:
-	default:
-		return true
-	}
-	return before && !savedSince(dir, started)
+	return !bootapi.WorkIsSafe(status) || before && !savedSince(dir, started)
 }
 
 // savedSince reports whether containerboot has saved the workspace since a time: each

@@ -3,14 +3,12 @@
 package process
 
 import (
-	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
+
+	"github.com/webordinary/router/containerboot/bootapi"
 )
 
 // Tunables are the settings of a Runner which may change while it runs.
@@ -41,26 +39,8 @@ func (r *Runner) SetTunables(t Tunables) error {
 	return nil
 }
 
-// CheckUpstream reports what is wrong with a value of Tunables.APIUpstream: it must be
-// http://host:port and nothing else. The error shows nothing of it, which may hold
-// credentials.
-func CheckUpstream(origin string) error {
-	u, err := url.Parse(origin)
-	switch {
-	case err != nil, u.Scheme != "http", u.Hostname() == "", u.Port() == "":
-		return errors.New("must be an origin, http://host:port")
-	case u.User != nil:
-		return errors.New("must be an origin, http://host:port, without credentials")
-	}
-	if port, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || port == 0 {
-		return errors.New("port must be between 1 and 65535")
-	}
-	// A path, a query, a fragment, or anything else that is not the origin.
-	if origin != "http://"+net.JoinHostPort(u.Hostname(), u.Port()) {
-		return errors.New("must be an origin, http://host:port, with nothing after the port")
-	}
-	return nil
-}
+// CheckUpstream reports what is wrong with a value of Tunables.APIUpstream.
+func CheckUpstream(origin string) error { return bootapi.CheckUpstream(origin) }
 
 // FindBinary finds the binary of Tunables.Binary. It returns its absolute path, or an error
 // that says what to do.
