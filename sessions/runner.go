@@ -73,6 +73,8 @@ type Runner interface {
 	// run among them.
 	Kept(ctx context.Context) ([]string, error)
 
-	// Close stops what must not outlive this process and releases the rest.
+	// Close ends the containers that must not outlive this process, and releases the
+	// rest. Afterwards every method returns ErrRunnerUnavailable, or what it can tell
+	// all the same.
 	Close(ctx context.Context) error
 }
