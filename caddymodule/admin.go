@@ -133,7 +133,7 @@ var (
 
 // edgeStatus is the answer of GET /webordinary/status.
 type edgeStatus struct {
-	// Identity names the resources that the edge works on; see App.identity.
+	// Identity names the data that the edge works on; see App.dataIdentity.
 	Identity string `json:"identity"`
 	// Loaded: the routing table is loaded, requests are served.
 	Loaded  bool `json:"loaded"`
@@ -141,7 +141,7 @@ type edgeStatus struct {
 }
 
 func adminStatus(_ *http.Request, app *App, live *running) (any, error) {
-	return edgeStatus{Identity: app.identity(), Loaded: live.table.Loaded(), Clients: live.table.Len()}, nil
+	return edgeStatus{Identity: app.dataIdentity(), Loaded: live.table.Loaded(), Clients: live.table.Len()}, nil
 }
 
 // sessionInfo is a session as the CLI and the admin API show it: never with its token.

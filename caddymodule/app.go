@@ -137,8 +137,12 @@ func (a *App) parse() error {
 
 // identity names the resources behind the app: the key under which its state is shared
 // by configurations.
-func (a *App) identity() string {
-	return a.configStore.Identity(a.DataDir) + "\n" + a.registry.Identity(a.DataDir) + "\n" + a.runner.Identity(a.DataDir)
+func (a *App) identity() string { return a.dataIdentity() + "\n" + a.runner.Identity(a.DataDir) }
+
+// dataIdentity names what clients and sessions are kept in. By it a command knows the
+// edge that it may ask; what holds that edge's containers is no matter to it.
+func (a *App) dataIdentity() string {
+	return a.configStore.Identity(a.DataDir) + "\n" + a.registry.Identity(a.DataDir)
 }
 
 // rules are what a client's configuration is validated by.

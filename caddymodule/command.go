@@ -123,7 +123,7 @@ func newCLI(cmd *cobra.Command) (*cli, func(), error) {
 		closeApp()
 		return nil, nil, fmt.Errorf("reading %s: %w", file, err)
 	}
-	admin, err := newAdminClient(address, app.identity())
+	admin, err := newAdminClient(address, app.dataIdentity())
 	if err != nil {
 		closeApp()
 		return nil, nil, fmt.Errorf("reading %s: %w", file, err)

@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"sort"
 	"strings"
 
@@ -63,11 +62,6 @@ type Runner interface {
 	Reconfigure(runner sessions.Runner) error
 }
 
-// laterGuests are modules of later releases, which are refused by name.
-var laterGuests = map[string][]string{
-	namespaceRunners: {"docker"},
-}
-
 // unmarshalGuest reads the guest's name and block from a Caddyfile:
 //
 //	config_store|registry|runner <name> [{ … }]
@@ -79,9 +73,6 @@ func unmarshalGuest(d *caddyfile.Dispenser, namespace string) (json.RawMessage, 
 	name := d.Val()
 	id := namespace + "." + name
 	if _, err := caddy.GetModule(id); err != nil {
-		if slices.Contains(laterGuests[namespace], name) {
-			return nil, d.Errf("%s %s is not supported yet: this release has %s", option, name, guestNames(namespace))
-		}
 		return nil, d.Errf("unknown %s %q: this build has %s", option, name, guestNames(namespace))
 	}
 	guest, err := caddyfile.UnmarshalModule(d, id)

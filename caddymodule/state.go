@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,7 @@ type running struct {
 	registry sessions.Registry
 	runner   sessions.Runner
 	service  *sessions.Service
+	lock     *os.File // of the data folder; nil where edges may share it
 
 	follower follower
 }
@@ -148,6 +150,11 @@ func (s *state) open(a *App) (_ *running, err error) {
 	if r.runner, err = a.runner.OpenRunner(a.DataDir, s.logger.Named("runner").With(zap.String("edge", s.edgeID))); err != nil {
 		return nil, fmt.Errorf("opening runner: %w", err)
 	}
+	if a.registry.Exclusive() {
+		if r.lock, err = lockData(a.DataDir); err != nil {
+			return nil, err
+		}
+	}
 	if r.store, err = a.configStore.OpenConfigStore(a.DataDir); err != nil {
 		return nil, fmt.Errorf("opening config store: %w", err)
 	}
@@ -208,6 +215,9 @@ func (r *running) closeParts() (err error) {
 	}
 	if r.store != nil {
 		err = errors.Join(err, r.store.Close())
+	}
+	if r.lock != nil {
+		err = errors.Join(err, r.lock.Close())
 	}
 	return err
 }
