@@ -1,5 +1,7 @@
 # make build   bin/caddy and bin/containerboot
-# make run     the edge with two clients' sites, in the foreground; Ctrl-C ends it
+# make run     the edge with two clients' sites, in the foreground; Ctrl-C ends it;
+#              RUNNER=docker: with their containers on a Docker Engine
+# make image   the image of those containers, from the Dockerfile
 # make test    every test, end to end too; installs what they need
 # make torture what repeats hundreds of times, in full
 # make bench   the proxy's cost and the wake times
@@ -18,10 +20,11 @@ include xcaddy.mk
 FUZZTIME ?= 30s
 GOLANGCI := $(GO) tool -modfile=tools/go.mod golangci-lint
 PACKAGES  = $$($(GO) list ./... | grep -v -e /e2e -e /bench)
+E2E       = $$($(GO) list ./e2e/... | grep -v /e2e/docker) -- ./e2e/docker
 
 .PHONY: help
 help:
-	@sed -n 's/^# make/make/p' Makefile
+	@sed -n '/^#/!q; s/^# //p' Makefile
 
 .PHONY: build
 build: bin/caddy bin/containerboot
@@ -30,25 +33,32 @@ build: bin/caddy bin/containerboot
 run: build
 	@exec sh examples/run.sh
 
+.PHONY: image
+image:
+	docker build --tag webordinary-session .
+
 # One after the other, so that the end-to-end tests measure the edge and not their neighbours.
 .PHONY: test
 test: build .cache/gotest needed
-	@.cache/gotest -race -count=1 -timeout=30m -- $(PACKAGES) -- ./e2e/...
+	@.cache/gotest -race -count=1 -timeout=30m -- $(PACKAGES) -- $(E2E)
 
-# A browser for the end-to-end tests, and Java for DynamoDB Local, which the tests install.
+# A browser for the end-to-end tests, Java for DynamoDB Local, which the tests install, and
+# a Docker Engine with an image, without which they say what is missing.
 .PHONY: needed
 needed:
 	@sh tools/need.sh chromium
 	@sh tools/need.sh sshd openssh-server
 	@sh tools/need.sh java default-jre-headless
+	@docker version >/dev/null 2>&1 || \
+		{ sh tools/need.sh dockerd docker.io && sh tools/testimage.sh >/dev/null; } || [ "$$CI" != true ]
 
 .PHONY: e2e
 e2e: build .cache/gotest needed
-	@.cache/gotest -race -count=1 -timeout=30m $(if $(RUN),-run='$(RUN)') -- ./e2e/...
+	@.cache/gotest -race -count=1 -timeout=30m $(if $(RUN),-run='$(RUN)') -- $(E2E)
 
 .PHONY: torture
 torture: build .cache/gotest needed
-	@TORTURE=1 .cache/gotest -race -count=1 -timeout=60m $(if $(RUN),-run='$(RUN)') -- ./e2e/... ./sessions/...
+	@TORTURE=1 .cache/gotest -race -count=1 -timeout=60m $(if $(RUN),-run='$(RUN)') -- $$($(GO) list ./e2e/... | grep -v /e2e/docker) ./sessions/...
 
 .PHONY: bench
 bench: build needed

@@ -8,6 +8,13 @@
 #   WEBORDINARY_DATA        where everything is kept, default .data in this tree
 #   WEBORDINARY_API_UPSTREAM, or API_UPSTREAM as containerboot calls it
 #                           what gets /session/ID/api/, default the site itself
+#   WEBORDINARY_RUNNER, or RUNNER
+#                           what holds the sessions' containers: process, or docker
+#
+# With docker:
+#   DOCKER_HOST             the engine, default that of the docker command
+#   WEBORDINARY_IMAGE       the containers' image, default webordinary-session, which is
+#                           built from the Dockerfile where it is missing
 #
 # What exists already in the data folder is left as it is: to begin anew, remove
 # the folder.
@@ -75,6 +82,43 @@ add_client() {
 		bin/caddy webordinary client put - >&2
 }
 
+# Makes sure of a Docker Engine and of the containers' image on it, or says what is missing.
+prepare_docker() {
+	need docker 'Docker Engine (https://docs.docker.com/engine/install/), or leave out RUNNER=docker'
+	# The edge knows nothing of the docker command's contexts.
+	: "${DOCKER_HOST:=$(docker context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null)}"
+	export DOCKER_HOST
+	if ! message=$(docker version --format '{{.Server.Version}}' 2>&1); then
+		case $message in
+		*'ermission denied'*)
+			die "user $(id -un) may not use the Docker Engine at $DOCKER_HOST: add it to the group docker (sudo usermod -aG docker $(id -un)) and log in anew"
+			;;
+		*)
+			die "no Docker Engine answers at $DOCKER_HOST: start it (sudo systemctl start docker, or Docker Desktop), or set DOCKER_HOST"
+			;;
+		esac
+	fi
+
+	WEBORDINARY_IMAGE=${WEBORDINARY_IMAGE:-webordinary-session}
+	if ! docker image inspect "$WEBORDINARY_IMAGE" >/dev/null 2>&1; then
+		[ "$WEBORDINARY_IMAGE" = webordinary-session ] ||
+			die "image $WEBORDINARY_IMAGE is not on the Docker Engine: pull it or build it, or unset WEBORDINARY_IMAGE"
+		printf 'building the image %s\n' "$WEBORDINARY_IMAGE" >&2
+		docker build --tag "$WEBORDINARY_IMAGE" . >&2 ||
+			die "the image could not be built: mend what docker build says, or set WEBORDINARY_IMAGE to one that is on the engine"
+	fi
+
+	# The example repositories are folders of this user's, to which containers push. A
+	# rootless engine's root is this user.
+	WEBORDINARY_USER=
+	case $(docker info --format '{{.SecurityOptions}}') in
+	*rootless*) ;;
+	*) [ "$(id -u)" -eq 0 ] || WEBORDINARY_USER=$(id -u):$(id -g) ;;
+	esac
+	export WEBORDINARY_IMAGE WEBORDINARY_USER
+	printf '%s\n' 'containers outlive this edge, and save and end by themselves; to see them: docker ps --filter label=com.webordinary.deployment' >&2
+}
+
 # Prints where each client's sessions begin, as soon as the edge $1 answers. It
 # ends with the edge: a background job of a script never sees Ctrl-C.
 announce() {
@@ -90,10 +134,18 @@ announce() {
 }
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+cd "$root"
 
+WEBORDINARY_RUNNER=${WEBORDINARY_RUNNER:-${RUNNER:-process}}
 need git 'Git'
-need node 'Node.js 20.3 or newer'
-need npm 'npm, which comes with Node.js'
+case $WEBORDINARY_RUNNER in
+process)
+	need node 'Node.js 20.3 or newer'
+	need npm 'npm, which comes with Node.js'
+	;;
+docker) prepare_docker ;;
+*) die "RUNNER must be process or docker, got $WEBORDINARY_RUNNER" ;;
+esac
 [ -x "$root/bin/caddy" ] || die 'bin/caddy is missing: run "make build" first'
 
 WEBORDINARY_HTTP_PORT=${WEBORDINARY_HTTP_PORT:-8080}
@@ -104,9 +156,8 @@ WEBORDINARY_API_UPSTREAM=${WEBORDINARY_API_UPSTREAM:-${API_UPSTREAM:-}}
 mkdir -p -- "$WEBORDINARY_DATA"
 WEBORDINARY_DATA=$(CDPATH='' cd -- "$WEBORDINARY_DATA" && pwd)
 export WEBORDINARY_HTTP_PORT WEBORDINARY_HTTPS_PORT WEBORDINARY_ADMIN WEBORDINARY_DATA \
-	WEBORDINARY_API_UPSTREAM
+	WEBORDINARY_API_UPSTREAM WEBORDINARY_RUNNER
 
-cd "$root"
 
 # Called from a Git hook, or by somebody who commits under another name, the
 # environment would lead Git elsewhere.
