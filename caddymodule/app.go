@@ -37,6 +37,11 @@ type App struct {
 	// Default: the client's.
 	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
 
+	// How long a session that another edge is at work on is left to it without a sign of
+	// life. A change takes effect at the edge's next start; all edges on one registry
+	// need the same. Default: 15s.
+	Lease caddy.Duration `json:"lease,omitempty"`
+
 	// Allow file: repositories. They let whoever may write a client's configuration
 	// read this machine's repositories. Default: false.
 	AllowFileRepositories bool `json:"allow_file_repositories,omitempty"`
@@ -132,8 +137,15 @@ func (a *App) parse() error {
 	if a.IdleTimeout < 0 {
 		return fmt.Errorf("idle_timeout: must not be negative, got %s", time.Duration(a.IdleTimeout))
 	}
+	if a.Lease != 0 && time.Duration(a.Lease) < minLease {
+		return fmt.Errorf("lease: must be at least %s, got %s", minLease, time.Duration(a.Lease))
+	}
 	return nil
 }
+
+// minLease is the shortest lease: one is renewed three times in its length, and each
+// renewal is a call of the registry.
+const minLease = time.Second
 
 // identity names the resources behind the app: the key under which its state is shared
 // by configurations.

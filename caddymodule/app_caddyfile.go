@@ -18,6 +18,7 @@ func init() {
 //		hosts                   <patterns...>
 //		public_origin           <scheme>://[:<port>]
 //		idle_timeout            <duration>
+//		lease                   <duration>
 //		allow_file_repositories
 //		deploy_key_prefixes     <prefixes...>
 //		config_store            <module> [{ ... }]
@@ -75,6 +76,8 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) (err error)
 		}
 	case "idle_timeout":
 		return unmarshalDuration(d, &a.IdleTimeout)
+	case "lease":
+		return unmarshalDuration(d, &a.Lease)
 	case "allow_file_repositories":
 		if d.NextArg() {
 			return d.ArgErr()

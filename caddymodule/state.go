@@ -170,6 +170,7 @@ func (s *state) open(a *App) (_ *running, err error) {
 		EdgeID:    s.edgeID,
 		// With the embedded registry there is one edge only.
 		Exclusive: a.registry.Exclusive(),
+		Lease:     time.Duration(a.Lease),
 		Tunables:  a.tunables(),
 	})
 	r.service.Start()
