@@ -362,6 +362,13 @@ func (e *Edge) CreateSession(s *Site, args ...string) *Session {
 	return &session
 }
 
+// On is the session as it is seen by another edge of its cluster.
+func (s *Session) On(e *Edge) *Session {
+	on := *s
+	on.edge = e
+	return &on
+}
+
 // Now reads the session's record anew.
 func (s *Session) Now() Session {
 	s.edge.t.Helper()

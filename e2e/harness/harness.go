@@ -5,6 +5,7 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -28,15 +29,23 @@ const Patience = 3 * time.Minute
 // Root returns the folder of the module.
 func Root(t testing.TB) string {
 	t.Helper()
-	dir, err := os.Getwd()
+	root, err := moduleRoot()
 	require.NoError(t, err)
-	for {
+	return root
+}
+
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for ; ; dir = filepath.Dir(dir) {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir
+			return dir, nil
 		}
-		parent := filepath.Dir(dir)
-		require.NotEqual(t, parent, dir, "not inside the module")
-		dir = parent
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("not inside the module")
+		}
 	}
 }
 
@@ -52,14 +61,9 @@ func Released(t testing.TB) string {
 }
 
 var buildRaced = sync.OnceValues(func() (string, error) {
-	root, err := os.Getwd()
+	root, err := moduleRoot()
 	if err != nil {
 		return "", err
-	}
-	for ; root != "/"; root = filepath.Dir(root) {
-		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-			break
-		}
 	}
 	bin := filepath.Join(root, ".cache", "race")
 	for _, name := range []string{"caddy", "containerboot"} {

@@ -27,6 +27,8 @@ type Site struct {
 type SiteOptions struct {
 	// Build is JavaScript that is run before the site is written. Node's fs is at hand.
 	Build string
+	// Folder is where its repository lies. Default: in the edge's data folder.
+	Folder string
 	// From is a folder whose files are the site instead.
 	From string
 	// Files are further files of the repository; an empty text removes a file.
@@ -58,10 +60,13 @@ fs.writeFileSync('dist/kilobyte.txt', 'k'.repeat(1024));
 // edit.{id}.localhost.
 func (e *Edge) NewSite(id string, o SiteOptions) *Site {
 	e.t.Helper()
+	if o.Folder == "" {
+		o.Folder = filepath.Join(e.Data, "repositories")
+	}
 	s := &Site{
 		ID:         id,
 		Host:       fmt.Sprintf("edit.%s.localhost", id),
-		Repository: filepath.Join(e.Data, "repositories", id+".git"),
+		Repository: filepath.Join(o.Folder, id+".git"),
 		edge:       e,
 	}
 	files := map[string]string{

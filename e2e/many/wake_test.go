@@ -1,0 +1,100 @@
+package many
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/webordinary/router/e2e/harness"
+)
+
+// served is when each edge served a session first.
+type served struct {
+	mu sync.Mutex
+	at []time.Time
+}
+
+func (s *served) by(edge int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.at[edge].IsZero() {
+		s.at[edge] = time.Now()
+	}
+}
+
+// call is a program that calls a session's API, and is held until that answers. It returns
+// "API", or what was in the way.
+func call(e *harness.Edge, session *harness.Session, body string) string {
+	for {
+		a, err := e.Try(session.Post("/api/echo", body, "Prefer", "wait=180"))
+		switch {
+		case err != nil:
+			return err.Error()
+		case a.Status == http.StatusServiceUnavailable && a.Header.Get("Retry-After") == "1":
+			// The edge's way to the last container led nowhere.
+			<-time.After(time.Second)
+		case a.Status != http.StatusOK || a.Body != body:
+			return fmt.Sprintf("API: %d after %s", a.Status, a.Took.Round(time.Second))
+		default:
+			return "API"
+		}
+	}
+}
+
+func TestOneStartHoweverManyAskOnManyEdges(t *testing.T) {
+	const visitors = 1000
+	api := harness.NewAPI(t)
+	c := harness.NewCluster(t, harness.ClusterOptions{
+		Router: "\t\thold_timeout 3m\n\t\tmax_held 1000 3000\n",
+		ECS:    harness.ECSOptions{APIUpstream: api.URL, Moods: harness.Worst()},
+	})
+	site := c.NewSite("amelia", harness.SiteOptions{})
+	c.Start()
+	session := c.NewAsleep(site)
+	require.Equal(t, "inactive", session.Now().Status)
+
+	var took []time.Duration
+	for round := range times(5, 50) {
+		// Each opens the page, and its event stream turns it over; here they look again.
+		// Each call of the API is held.
+		var wg sync.WaitGroup
+		begin := make(chan struct{})
+		outcomes := make(chan string, visitors)
+		first := served{at: make([]time.Time, len(c.Edges))}
+		for i := range visitors {
+			edge := i % len(c.Edges)
+			wg.Go(func() {
+				<-begin
+				if i%2 == 0 {
+					outcomes <- visit(c.Edges[edge], session, site, time.Second)
+					return
+				}
+				outcome := call(c.Edges[edge], session, strconv.Itoa(i))
+				first.by(edge)
+				outcomes <- outcome
+			})
+		}
+		close(begin)
+		wg.Wait()
+		close(outcomes)
+		count := map[string]int{}
+		for o := range outcomes {
+			count[o]++
+		}
+		assert.Equal(t, map[string]int{"site": visitors / 2, "API": visitors / 2}, count, "round %d", round)
+		task := requireOneContainer(t, c, session, round+1)
+		ready := c.ECS.ReadyAt(task)
+		for _, at := range first.at {
+			took = append(took, at.Sub(ready))
+		}
+		c.Edges[round%len(c.Edges)].CLI("session", "sleep", session.SessionID)
+		require.Empty(t, c.ECS.Running(session.SessionID))
+	}
+	t.Logf("with %d visitors, from the site's answer to the first call through each edge, %s", visitors, distribution(took))
+}
