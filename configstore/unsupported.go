@@ -27,10 +27,6 @@ func Unsupported() []Refusal {
 			func(c Client) bool { return c.Build != nil && c.Build.Mode == ModeDev },
 		},
 		{
-			"build.nodeVersion", "", "choosing a Node version is not supported yet: sites are built with the one that is installed",
-			func(c Client) bool { return c.Build != nil && c.Build.NodeVersion != "" },
-		},
-		{
 			"settings.maxLifetimeMinutes", "", "a maximum lifetime is not supported yet: sessions end when they are idle",
 			func(c Client) bool { return c.Settings.MaxLifetimeMinutes != 0 },
 		},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -188,12 +189,19 @@ func oneOf(fs *faults, path, v string, optional bool, values ...string) {
 	fs.add(path, fmt.Sprintf("must be %s or %s, got %q", strings.Join(values[:last], ", "), values[last], shorten(v)))
 }
 
+// nodeVersion matches what can be a range of npm's, and nvm's names of releases. What a
+// range means is containerboot's to know.
+var nodeVersion = regexp.MustCompile(`^(?:lts(?:/[a-z*]+)?|node|latest|current|stable|[v\d.xX*^~<>=| -]*\d[v\d.xX*^~<>=| -]*)$`)
+
 func validateBuild(fs *faults, b Build) {
 	oneOf(fs, "build.mode", string(b.Mode), true, string(ModeStatic), string(ModeServer), string(ModeDev))
 	validateCommand(fs, "build.install", b.Install)
 	validateCommand(fs, "build.command", b.Command)
 	if b.Output != "" {
 		validateFolder(fs, "build.output", b.Output)
+	}
+	if b.NodeVersion != "" && (len(b.NodeVersion) > maxText || !nodeVersion.MatchString(b.NodeVersion)) {
+		fs.add("build.nodeVersion", fmt.Sprintf("must be a version of Node or a range of them, such as 22, >=22.12 or lts/*, got %q", shorten(b.NodeVersion)))
 	}
 	validateEnv(fs, b.Env)
 	if b.HealthPath != "" {

@@ -47,7 +47,7 @@ func TestPrepareAccepts(t *testing.T) {
 		},
 		"infrastructure": func(c *Client) { c.Infrastructure = &Infrastructure{TargetGroupARN: "arn:aws:elasticloadbalancing:x"} },
 		"everything of build": func(c *Client) {
-			c.Build = &Build{Install: "npm ci", Command: "a\nb", Output: "out/site", Mode: ModeStatic, Env: map[string]string{"NODE_ENV": "production", "_x1": ""}, HealthPath: "/ok?x=1"}
+			c.Build = &Build{Install: "npm ci", Command: "a\nb", Output: "out/site", Mode: ModeStatic, NodeVersion: ">=22.12 <23 || ^24", Env: map[string]string{"NODE_ENV": "production", "_x1": ""}, HealthPath: "/ok?x=1"}
 		},
 		"wake on any": func(c *Client) { c.Settings.WakeOn = WakeOnAny },
 		"the widest settings": func(c *Client) {
@@ -177,6 +177,7 @@ func TestValidateFaults(t *testing.T) {
 		{"long command", func(c *Client) { c.Build = &Build{Install: strings.Repeat("a", 5000)} }, "build.install: must be at most 4096 bytes"},
 		{"absolute output", func(c *Client) { c.Build = &Build{Output: "/etc"} }, "build.output: must be relative"},
 		{"output above", func(c *Client) { c.Build = &Build{Output: ".."} }, `build.output: must not hold ".."`},
+		{"Node version", func(c *Client) { c.Build = &Build{NodeVersion: "newest; rm -rf /"} }, `build.nodeVersion: must be a version of Node or a range of them, such as 22, >=22.12 or lts/*, got "newest; rm -rf /"`},
 		{"health path", func(c *Client) { c.Build = &Build{HealthPath: "ok"} }, "build.healthPath: must begin with one slash"},
 		{"health path to elsewhere", func(c *Client) { c.Build = &Build{HealthPath: "//evil.example"} }, "build.healthPath: must begin with one slash"},
 		{"health path upwards", func(c *Client) { c.Build = &Build{HealthPath: "/a/../../b"} }, `build.healthPath: must not hold "." or ".."`},
@@ -217,7 +218,6 @@ func TestUnsupported(t *testing.T) {
 	tests := map[string]func(*Client){
 		"build.mode server":                      func(c *Client) { c.Build = &Build{Mode: ModeServer} },
 		"build.mode dev":                         func(c *Client) { c.Build = &Build{Mode: ModeDev} },
-		"build.nodeVersion ":                     func(c *Client) { c.Build = &Build{NodeVersion: "22"} },
 		"settings.maxLifetimeMinutes ":           func(c *Client) { c.Settings.MaxLifetimeMinutes = 60 },
 		"repository.deployKey with an https URL": func(c *Client) { c.Repository.DeployKey = pemKey("PRIVATE KEY", "x") },
 	}

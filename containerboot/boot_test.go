@@ -120,9 +120,9 @@ func TestFailures(t *testing.T) {
 			site: plainSite, claim: func(c *bootapi.Claim) { c.Site.Mode = "server" },
 			phase: bootapi.PhaseCloning, cause: `build.mode "server", which is not supported yet`, exit: 11,
 		},
-		"a Node version": {
-			site: plainSite, claim: func(c *bootapi.Claim) { c.Site.NodeVersion = "22" },
-			phase: bootapi.PhaseCloning, cause: `build.nodeVersion "22"`, exit: 11,
+		"no Node version": {
+			site: plainSite, claim: func(c *bootapi.Claim) { c.Site.NodeVersion = "newest" },
+			phase: bootapi.PhaseInstalling, cause: `build.nodeVersion "newest" is no version of Node`, exit: 12,
 		},
 		"no package.json": {
 			site:  map[string]string{"README.md": "x"},
@@ -136,9 +136,16 @@ func TestFailures(t *testing.T) {
 			site: plainSite, claim: func(c *bootapi.Claim) { c.Site.Directory = "site" },
 			phase: bootapi.PhaseInstalling, cause: `This repository has no folder "site".`, exit: 12,
 		},
-		"pnpm": {
-			site:  with(map[string]string{"pnpm-lock.yaml": "x"}, map[string]string{"package.json": plainSite["package.json"]}),
-			phase: bootapi.PhaseInstalling, cause: "This site uses the package manager pnpm (pnpm-lock.yaml), which is not supported yet: only npm is.", exit: 12,
+		"a package manager that is not supported": {
+			site:  map[string]string{"bun.lock": "{}", "package.json": plainSite["package.json"]},
+			phase: bootapi.PhaseInstalling, cause: "This site uses the package manager bun (bun.lock), which is not supported: npm, pnpm and Yarn are.", exit: 12,
+		},
+		"Node too old for Astro": {
+			site: with(plainSite, map[string]string{
+				".nvmrc":            "18",
+				"package-lock.json": `{"lockfileVersion":3,"packages":{"node_modules/astro":{"version":"7.0.1","engines":{"node":">=22.12.0"}}}}`,
+			}),
+			phase: bootapi.PhaseInstalling, cause: ".nvmrc asks for Node 18, but Astro 7.0.1 needs Node >=22.12.0.", exit: 12,
 		},
 		"an install that fails": {
 			site: plainSite, claim: func(c *bootapi.Claim) { c.Site.Install = "echo 'Error: no flour'; exit 3" },

@@ -61,9 +61,23 @@
 //
 // # What is built
 //
-// npm installs from its lock file. Where that is all that an installation depends on,
-// node_modules are kept until it changes; where the site has install scripts, packages
-// of its own or an install command, which may read anything, until any file changes.
+// Node is of the version that build.nodeVersion of the configuration asks for, or else
+// .nvmrc, .node-version or engines of package.json, and of one that the site's Astro
+// builds with. Where the machine's is not, one is fetched by npm, as a package, through
+// the registry that npm is configured with, and kept in the client's cache. On another C
+// library than glibc, and on other machines than x64 and arm64, there is none to fetch.
+//
+// The site's package manager, npm, pnpm or Yarn, is told by its lock file and by
+// packageManager, fetched alike at the version that the repository pins (without a pin
+// npm is the machine's), and run at the root of the workspace which the site is a
+// package of. It installs what the lock file says. Where the lock file does not match
+// package.json it installs what fits, says so, and the lock file stays as it was; a site
+// without one is left without. The site is built by its script "build".
+//
+// Where lock file, settings and package.json files are all that an installation depends
+// on, node_modules are kept until they change; where there are install scripts, packages
+// that are copied from the repository or an install command, which may read anything,
+// until any file changes. Yarn's Plug'n'Play is installed anew each time.
 //
 // A build is shared with the client's other sessions by what it was made from: the
 // files that would be saved, the .env files in the site's folder, versions and settings.

@@ -26,12 +26,15 @@ const (
 // produce gets a build of what is checked out, from the cache or by building, and
 // serves it.
 func (x *session) produce(ctx context.Context, kind buildKind) error {
+	if err := x.builder.Prepare(ctx); err != nil {
+		return err
+	}
 	content, err := x.content(ctx)
 	if err != nil {
 		return err
 	}
 	if kind != rebuiltAnyway {
-		entry, err := x.builder.Cached(ctx, content)
+		entry, err := x.builder.Cached(content)
 		if err == nil {
 			x.board.Reuse("install", "build")
 			return x.serve(entry)

@@ -103,8 +103,9 @@ func newSession(life context.Context, s *settings, claim bootapi.Claim, board *p
 	return x, nil
 }
 
-// close lets the served build go.
+// close lets the served build and the site's tools go.
 func (x *session) close() {
+	x.builder.Close()
 	x.servingMu.Lock()
 	defer x.servingMu.Unlock()
 	if x.serving != nil {

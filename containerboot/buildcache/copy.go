@@ -2,6 +2,7 @@ package buildcache
 
 import (
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -23,6 +24,40 @@ func CopyTree(ctx context.Context, dst, src string, links bool) error {
 	defer top.Close()
 	c := &copier{ctx: ctx, top: top, links: links}
 	return c.folder(dst, top, ".")
+}
+
+// copyParts copies what is asked for of a folder.
+func copyParts(ctx context.Context, dst, src string, o PutOptions) error {
+	if len(o.Only) == 0 {
+		return CopyTree(ctx, dst, src, o.Links)
+	}
+	top, err := os.OpenRoot(src)
+	if err != nil {
+		return err
+	}
+	defer top.Close()
+	if err := os.Mkdir(dst, 0o755); err != nil {
+		return err
+	}
+	for _, part := range o.Only {
+		from, err := top.OpenRoot(part)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(dst, filepath.FromSlash(part))
+		err = os.MkdirAll(filepath.Dir(to), 0o755)
+		if err == nil {
+			c := &copier{ctx: ctx, top: from, links: o.Links}
+			err = c.folder(to, from, ".")
+		}
+		if err = errors.Join(err, from.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // copier is one run of CopyTree.

@@ -19,6 +19,9 @@ type PutOptions struct {
 	// inside the folder becomes that file, and any other is left out: what is served
 	// must not lead out of its folder.
 	Links bool
+	// Only, if not empty, are the folders to take, as paths with slashes below the one
+	// that is put; those that are not there are left out.
+	Only []string
 }
 
 // Put copies a folder into the cache and returns it as an entry in use. It ends early,
@@ -59,7 +62,7 @@ func (c *Cache) make(ctx context.Context, aside, key, src string, o PutOptions) 
 	if err := lockShared(lock); err != nil {
 		return fail(err)
 	}
-	if err := CopyTree(ctx, e.Dir(), src, o.Links); err != nil {
+	if err := copyParts(ctx, e.Dir(), src, o); err != nil {
 		return fail(err)
 	}
 	if e.mark.Files, e.mark.Bytes, err = measure(e.Dir()); err != nil {

@@ -16,12 +16,8 @@ import (
 
 // Cached returns a build of this content from the cache, or buildcache.ErrMiss. The
 // caller must release it.
-func (b *Builder) Cached(ctx context.Context, content string) (*buildcache.Entry, error) {
-	key, err := b.distKey(ctx, content)
-	if err != nil {
-		return nil, err
-	}
-	return b.dist.Get(key)
+func (b *Builder) Cached(content string) (*buildcache.Entry, error) {
+	return b.dist.Get(b.distKey(content))
 }
 
 // Build runs the site's build. Its output lies in the workspace then: see Keep.
@@ -35,7 +31,8 @@ func (b *Builder) Build(ctx context.Context) error {
 		if err := b.hasBuildScript(); err != nil {
 			return err
 		}
-		err = b.run(ctx, phase, "npm run build", "npm", "run", "build")
+		manager := b.project.Manager.Name
+		err = b.run(ctx, phase, b.dir, manager+" run build", manager, "run", "build")
 	}
 	if err != nil {
 		return b.explain(phase, "The build failed", err)
@@ -81,11 +78,7 @@ func (b *Builder) Keep(ctx context.Context, content string, replace bool) (*buil
 	const phase, what = bootapi.PhaseBuilding, "Keeping the build failed"
 	cache, key := b.own, keyOf("own")
 	if content != "" {
-		k, err := b.distKey(ctx, content)
-		if err != nil {
-			return nil, b.explain(phase, what, err)
-		}
-		cache, key = b.dist, k
+		cache, key = b.dist, b.distKey(content)
 	}
 	dir := filepath.Join(b.dir, b.output)
 	moved, err := b.MoveOutput()

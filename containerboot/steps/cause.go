@@ -56,18 +56,16 @@ var knownFaults = []struct {
 // explain makes a failure of a step's error. what begins the sentence where nothing
 // better is known ("The build failed").
 func (b *Builder) explain(phase bootapi.Phase, what string, err error) error {
-	f := &Error{Failure: bootapi.Failure{Phase: phase, Cause: what + ".", Detail: err.Error()}, err: err}
+	f := &Error{Failure: bootapi.Failure{Phase: phase, Cause: what + "."}, err: err}
 	if failed := (*Error)(nil); errors.As(err, &failed) {
 		return err
 	}
+	if failed := b.asFault(phase, err); failed != nil {
+		return failed
+	}
+	f.Detail = detailOf(err)
 	run := (*tool.Error)(nil)
 	isRun := errors.As(err, &run)
-	if isRun {
-		f.Detail = run.Error()
-		if tail := lastOf(run.Lines, detailLines); len(tail) > 0 {
-			f.Detail += "\n" + strings.Join(tail, "\n")
-		}
-	}
 	missing := (*exec.Error)(nil)
 	switch {
 	case isDiskFull(err):
@@ -82,6 +80,21 @@ func (b *Builder) explain(phase bootapi.Phase, what string, err error) error {
 		f.Cause, f.Retryable = b.causeOf(what, run)
 	}
 	return f
+}
+
+// detailOf is what an operator is told of an error: of a tool's, its last lines.
+func detailOf(err error) string {
+	run := (*tool.Error)(nil)
+	if !errors.As(err, &run) {
+		return err.Error()
+	}
+	return strings.Join(append([]string{run.Error()}, lastOf(run.Lines, detailLines)...), "\n")
+}
+
+// reason is what a tool's output says is wrong, without the step that failed.
+func (b *Builder) reason(run *tool.Error) string {
+	cause, _ := b.causeOf("", run)
+	return strings.TrimPrefix(cause, ": ")
 }
 
 // causeOf finds the sentence in a tool's output that says what is wrong.

@@ -33,8 +33,10 @@ func clientEnv(environ []string, home, npmCache string, own map[string]string) [
 		"TERM":                       "dumb",
 		"NO_COLOR":                   "1",
 		"ASTRO_TELEMETRY_DISABLED":   "1",
-		"npm_config_cache":           npmCache,
 		"npm_config_update_notifier": "false",
+	}
+	if npmCache != "" {
+		env["npm_config_cache"] = npmCache
 	}
 	realHome := ""
 	for _, kv := range environ {
@@ -62,4 +64,27 @@ func clientEnv(environ []string, home, npmCache string, own map[string]string) [
 		list = append(list, name+"="+env[name])
 	}
 	return list
+}
+
+// withDefault returns an environment with a variable, unless it has that already.
+func withDefault(env []string, name, value string) []string {
+	if value == "" || slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, name+"=") }) {
+		return env
+	}
+	return append(slices.Clip(env), name+"="+value)
+}
+
+// withPath returns an environment with folders in front of its PATH.
+func withPath(env, dirs []string) []string {
+	if len(dirs) == 0 {
+		return env
+	}
+	with := make([]string, 0, len(env))
+	for _, kv := range env {
+		if path, ok := strings.CutPrefix(kv, "PATH="); ok {
+			kv = "PATH=" + strings.Join(dirs, ":") + ":" + path
+		}
+		with = append(with, kv)
+	}
+	return with
 }

@@ -8,235 +8,169 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
-	"strings"
-	"syscall"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/webordinary/router/containerboot/bootapi"
-	"github.com/webordinary/router/containerboot/buildcache"
 	"github.com/webordinary/router/containerboot/tool"
+	"github.com/webordinary/router/containerboot/toolchain"
 )
 
-// installMark, in node_modules, says what they were installed from.
-const installMark = ".webordinary-installed"
-
-// npmQuiet are the flags of every installation.
-var npmQuiet = []string{"--no-audit", "--no-fund", "--no-progress", "--prefer-offline"}
-
-// npmLocks are npm's lock files, in the order in which it looks for them.
-var npmLocks = []string{"npm-shrinkwrap.json", "package-lock.json"}
-
-// otherManagers are the lock files of package managers that are not supported yet.
-var otherManagers = []struct{ lock, manager string }{
-	{"pnpm-lock.yaml", "pnpm"},
-	{"yarn.lock", "Yarn"},
-	{"bun.lockb", "Bun"},
-	{"bun.lock", "Bun"},
-}
+const installFailed = "Installing the packages failed"
 
 // Install makes node_modules what the lock file asks for: they are there already,
-// are copied from the cache, or npm installs them. content names what is checked out.
+// are copied from the cache, or the site's package manager installs them. content names
+// what is checked out.
 func (b *Builder) Install(ctx context.Context, content string) error {
 	const phase = bootapi.PhaseInstalling
 	b.cfg.Board.Enter(phase, "")
-	if err := b.check(); err != nil {
-		return err
+	if err := b.install(ctx, content); err != nil {
+		return b.explain(phase, installFailed, err)
 	}
-	lock, err := b.lockFile()
+	return b.fitsAstro()
+}
+
+func (b *Builder) install(ctx context.Context, content string) error {
+	keys, err := b.modulesKey(ctx, content)
 	if err != nil {
 		return err
 	}
-	keys, err := b.modulesKey(ctx, content, lock)
-	if err != nil {
-		return b.explain(phase, "Finding out what to install failed", err)
-	}
-	if b.installed(keys.own) {
-		b.cfg.Board.Reuse("install")
-		return nil
-	}
-	if keys.shared != "" && b.restoreModules(ctx, keys) {
+	if b.installed(keys.own) || (keys.shared != "" && b.restoreModules(ctx, keys)) {
 		b.cfg.Board.Reuse("install")
 		return nil
 	}
 	if ctx.Err() != nil {
-		return b.explain(phase, "Installing the packages failed", context.Cause(ctx))
+		return context.Cause(ctx)
 	}
-
 	start := time.Now()
 	// From here on they are nobody's until they are whole.
 	if err := os.Remove(b.mark()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return b.explain(phase, "Installing the packages failed", err)
+		return err
 	}
-	if err := b.runInstall(ctx, lock); err != nil {
-		return b.explain(phase, "Installing the packages failed", err)
+	if err := b.runInstall(ctx); err != nil {
+		return err
 	}
 	if err := b.markInstalled(keys.own); err != nil {
-		return b.explain(phase, "Installing the packages failed", err)
+		return err
 	}
 	b.cfg.Log.Info("dependencies installed", zap.Duration("took", time.Since(start)))
 	return nil
 }
 
-// lockFile returns the name of npm's lock file, or "". Those of other managers are refused.
-func (b *Builder) lockFile() (string, error) {
-	exists := func(name string) bool {
-		_, err := os.Stat(filepath.Join(b.dir, name))
-		return err == nil
-	}
-	for _, name := range npmLocks {
-		if exists(name) {
-			return name, nil
-		}
-	}
-	if b.cfg.Site.Install != "" {
-		return "", nil
-	}
-	for _, m := range otherManagers {
-		if exists(m.lock) {
-			return "", fail(bootapi.PhaseInstalling, nil,
-				"This site uses the package manager %s (%s), which is not supported yet: only npm is.", m.manager, m.lock)
-		}
-	}
-	return "", nil
-}
-
-func (b *Builder) runInstall(ctx context.Context, lock string) error {
+func (b *Builder) runInstall(ctx context.Context) error {
 	const phase = bootapi.PhaseInstalling
-	switch {
-	case b.cfg.Site.Install != "":
-		return b.shell(ctx, phase, b.cfg.Site.Install)
-	case lock == "":
-		args := slices.Concat([]string{"npm", "install", "--no-package-lock"}, npmQuiet)
-		return b.run(ctx, phase, "npm install", args...)
+	if own := b.cfg.Site.Install; own != "" {
+		return b.shell(ctx, phase, own)
 	}
-	err := b.run(ctx, phase, "npm ci", slices.Concat([]string{"npm", "ci"}, npmQuiet)...)
-	if !isUsage(err) {
+	p := b.project
+	if p.Manager.Name == toolchain.PNPM {
+		// It refuses what was linked from the store of another session.
+		if err := b.removeModules(); err != nil {
+			return err
+		}
+	}
+	env, err := b.registryEnv(ctx)
+	if err != nil {
 		return err
 	}
-	b.cfg.Board.Log(phase, "npm ci refuses "+lock+" (EUSAGE): falling back to npm install, which follows it as far as it goes")
-	return b.installLoosely(ctx, lock)
+	with := *b
+	with.env = env
+	run := func(i toolchain.Install) error { return with.run(ctx, phase, b.rootDir(), i.Name, i.Args...) }
+	frozen := p.Frozen()
+	if p.Lock == "" {
+		return b.leavingLocks(func() error { return run(frozen) })
+	}
+	err = run(frozen)
+	refused := refusal(err)
+	if refused == "" {
+		return err
+	}
+	loose := p.Loose()
+	b.cfg.Board.Log(phase, fmt.Sprintf("%s refuses %s (%s): falling back to %s, which follows it as far as it goes",
+		frozen.Name, p.Lock, refused, loose.Name))
+	err = b.leavingLocks(func() error { return run(loose) })
+	if failed := (*tool.Error)(nil); errors.As(err, &failed) {
+		return fail(phase, err, "The lock file %s does not match package.json, and installing without it failed too: %s",
+			p.Lock, b.reason(failed))
+	}
+	return err
 }
 
-// isUsage reports whether npm ci refused a lock file that does not match package.json,
-// which npm 11 also does with lock files that it wrote itself.
-func isUsage(err error) bool {
+// lockRefusals are how the package managers say that a lock file does not match
+// package.json, which npm 11 also does with lock files that it wrote itself.
+var lockRefusals = regexp.MustCompile(`^npm \S+ code (EUSAGE)$|\b(ERR_PNPM_OUTDATED_LOCKFILE|ERR_PNPM_LOCKFILE_CONFIG_MISMATCH|ERR_PNPM_LOCKFILE_BREAKING_CHANGE|YN0028)\b|(Your lockfile needs to be updated)`)
+
+// refusal is what a package manager said that refused a lock file; "" for any other error.
+func refusal(err error) string {
 	e := (*tool.Error)(nil)
-	return errors.As(err, &e) && slices.ContainsFunc(e.Lines, func(line string) bool {
-		return strings.HasPrefix(line, "npm ") && strings.HasSuffix(line, " code EUSAGE")
-	})
+	if !errors.As(err, &e) {
+		return ""
+	}
+	for _, line := range e.Lines {
+		if m := lockRefusals.FindStringSubmatch(line); m != nil {
+			return m[1] + m[2] + m[3]
+		}
+	}
+	return ""
 }
 
-// installLoosely runs npm install and leaves the lock file as it was, byte for byte:
-// the repair is not the editor's work and must not be saved with it.
-func (b *Builder) installLoosely(ctx context.Context, lock string) (err error) {
-	const phase = bootapi.PhaseInstalling
-	path := filepath.Join(b.dir, lock)
-	was, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", lock, err)
+// leavingLocks does something and leaves the lock files as they were, byte for byte: the
+// repair of one is not the editor's work and must not be saved with it, and where
+// there was none there is none afterwards.
+func (b *Builder) leavingLocks(do func() error) (err error) {
+	was := map[string][]byte{}
+	for _, name := range toolchain.LockFiles() {
+		path := filepath.Join(b.rootDir(), name)
+		data, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("reading %s: %w", name, err)
+		}
+		was[path] = data
 	}
 	defer func() {
-		now, readErr := os.ReadFile(path)
-		if readErr == nil && bytes.Equal(now, was) {
-			return
+		for path, data := range was {
+			if back := b.putBack(path, data); back != nil {
+				err = errors.Join(err, fmt.Errorf("putting %s back: %w", filepath.Base(path), back))
+			}
 		}
-		if writeErr := writeWhole(path, was); writeErr != nil {
-			err = errors.Join(err, fmt.Errorf("putting %s back: %w", lock, writeErr))
-			return
-		}
-		b.cfg.Board.Log(phase, lock+" was put back as it was")
 	}()
-	// --no-save keeps npm from writing the lock file in the first place.
-	args := slices.Concat([]string{"npm", "install", "--no-save"}, npmQuiet)
-	return b.run(ctx, phase, "npm install", args...)
+	return do()
 }
 
-func (b *Builder) modulesDir() string { return filepath.Join(b.dir, "node_modules") }
-func (b *Builder) mark() string       { return filepath.Join(b.modulesDir(), installMark) }
-
-func (b *Builder) installed(key string) bool {
-	have, err := os.ReadFile(b.mark())
-	return err == nil && string(have) == key
-}
-
-func (b *Builder) markInstalled(key string) error {
-	// A site without dependencies gets the folder too: for the mark.
-	if err := os.MkdirAll(b.modulesDir(), 0o755); err != nil {
-		return fmt.Errorf("marking node_modules: %w", err)
+// putBack makes a file what it was; nil for none.
+func (b *Builder) putBack(path string, was []byte) error {
+	now, err := os.ReadFile(path)
+	if was == nil {
+		if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return err
 	}
-	if err := writeWhole(b.mark(), []byte(key)); err != nil {
-		return fmt.Errorf("marking node_modules: %w", err)
+	if err == nil && bytes.Equal(now, was) {
+		return nil
 	}
+	if err := writeWhole(path, was); err != nil {
+		return err
+	}
+	b.cfg.Board.Log(bootapi.PhaseInstalling, filepath.Base(path)+" was put back as it was")
 	return nil
 }
 
-// restoreModules copies node_modules from the cache. If it cannot, npm will install.
-func (b *Builder) restoreModules(ctx context.Context, keys modulesKeys) bool {
-	entry, err := b.modules.Get(keys.shared)
-	if err != nil {
-		return false
-	}
-	defer entry.Release()
-	start := time.Now()
-	b.cfg.Board.Enter(bootapi.PhaseInstalling, "copying node_modules from the cache")
-	if err := b.placeModules(ctx, entry, keys.own); err != nil {
-		b.cfg.Log.Warn("copying node_modules from the cache failed", zap.Error(err))
-		return false
-	}
-	b.cfg.Log.Info("node_modules copied from the cache", zap.Duration("took", time.Since(start)))
-	return true
-}
-
-// placeModules copies aside and renames, so that the workspace never holds half of
-// them, nor a stray folder that would be saved.
-func (b *Builder) placeModules(ctx context.Context, entry *buildcache.Entry, key string) error {
-	aside := filepath.Join(b.cfg.Private, "node_modules.new")
-	for _, dir := range []string{aside, b.modulesDir()} {
-		if err := os.RemoveAll(dir); err != nil {
-			return err
+// fitsAstro makes sure that the Astro which was installed builds with the Node that it is
+// going to get: it installs with any. Prepare chooses by what the lock file says; where
+// that says nothing it cannot know.
+func (b *Builder) fitsAstro() error {
+	version, node := b.project.InstalledAstro()
+	if need := toolchain.UnmetBy(b.node, version, node); need != "" {
+		asked := slices.IndexFunc(b.project.Needs, func(n *toolchain.Need) bool { return n.Who != need })
+		who := "and this machine has"
+		if asked >= 0 {
+			who = fmt.Sprintf("but %s chose", b.project.Needs[asked].Who)
 		}
+		return fail(bootapi.PhaseInstalling, nil, "This site's %s needs Node %s, %s %s.", need, node, who, b.node)
 	}
-	if err := buildcache.CopyTree(ctx, aside, entry.Dir(), true); err != nil {
-		return errors.Join(err, os.RemoveAll(aside))
-	}
-	err := os.Rename(aside, b.modulesDir())
-	if errors.Is(err, syscall.EXDEV) { // the workspace is a volume of its own
-		if err := os.RemoveAll(aside); err != nil {
-			return err
-		}
-		err = buildcache.CopyTree(ctx, b.modulesDir(), entry.Dir(), true)
-	}
-	if err != nil {
-		return err
-	}
-	return b.markInstalled(key)
-}
-
-// KeepModules puts the workspace's node_modules into the cache, if they belong there
-// and are not there yet. content names what is checked out.
-func (b *Builder) KeepModules(ctx context.Context, content string) error {
-	lock, err := b.lockFile()
-	if err != nil {
-		return err
-	}
-	keys, err := b.modulesKey(ctx, content, lock)
-	if err != nil {
-		return err
-	}
-	if keys.shared == "" || !b.installed(keys.own) {
-		return nil
-	}
-	if entry, err := b.modules.Get(keys.shared); err == nil {
-		entry.Release()
-		return nil
-	}
-	entry, err := b.modules.Put(ctx, keys.shared, b.modulesDir(), buildcache.PutOptions{Links: true})
-	if err != nil {
-		return fmt.Errorf("keeping node_modules: %w", err)
-	}
-	entry.Release()
-	return b.modules.Sweep()
+	return nil
 }

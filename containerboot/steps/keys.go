@@ -1,11 +1,9 @@
 package steps
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -38,111 +36,23 @@ func keyOf(parts ...string) string {
 }
 
 // distKey names a build by all that it is made from.
-func (b *Builder) distKey(ctx context.Context, content string) (string, error) {
-	node, err := b.version(ctx, "node")
-	if err != nil {
-		return "", err
-	}
+func (b *Builder) distKey(content string) string {
 	s := b.cfg.Site
 	parts := []string{
 		"dist v1", b.cfg.ClientID, content, s.Directory, s.Install, s.Command, b.output, s.Mode,
-		node, runtime.GOOS, runtime.GOARCH,
+		b.node, runtime.GOOS, runtime.GOARCH,
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
 		parts = append(parts, name, s.Env[name])
 	}
-	return keyOf(parts...), nil
-}
-
-// modulesKeys are the names of an installation.
-type modulesKeys struct {
-	// own tells whether the workspace's node_modules still are what would be installed.
-	own string
-	// shared is the key in the client's cache; "" for what must not be shared.
-	shared string
-}
-
-// modulesKey names an installation by what it is made from.
-func (b *Builder) modulesKey(ctx context.Context, content string, lock string) (modulesKeys, error) {
-	node, err := b.version(ctx, "node")
-	if err != nil {
-		return modulesKeys{}, err
-	}
-	npm, err := b.version(ctx, "npm")
-	if err != nil {
-		return modulesKeys{}, err
-	}
-	parts := []string{
-		"node_modules v1", b.cfg.ClientID, b.cfg.Site.Directory, b.cfg.Site.Install,
-		node, npm, runtime.GOOS, runtime.GOARCH,
-	}
-	for _, name := range slices.Sorted(maps.Keys(b.cfg.Site.Env)) {
-		parts = append(parts, name, b.cfg.Site.Env[name])
-	}
-	files := []string{"package.json", ".npmrc"}
-	if lock != "" {
-		files = append(files, lock)
-	}
-	if b.cfg.Site.Install != "" { // it may be another manager's; the lock file may be ignored by git
-		files = append(files, npmLocks...)
-		for _, m := range otherManagers {
-			files = append(files, m.lock)
-		}
-	}
-	for _, name := range files {
-		sum, err := b.hashFile(name)
-		if err != nil {
-			return modulesKeys{}, err
-		}
-		parts = append(parts, name, sum)
-	}
-	patches, err := b.hashFolder("patches", "")
-	if err != nil {
-		return modulesKeys{}, err
-	}
-	parts = append(parts, patches)
-	if b.installReads() {
-		parts = append(parts, content)
-	}
-	keys := modulesKeys{own: keyOf(parts...)}
-	// Without a lock file each installation may differ; the next session shall get the
-	// newest versions, as the site's owner does.
-	if lock != "" {
-		keys.shared = keys.own
-	}
-	return keys, nil
-}
-
-// installReads reports whether an installation may depend on any file of the
-// repository: scripts of the site's own, packages in it, or a command we know nothing of.
-func (b *Builder) installReads() bool {
-	if b.cfg.Site.Install != "" {
-		return true
-	}
-	data, err := os.ReadFile(filepath.Join(b.dir, "package.json"))
-	if err != nil {
-		return true
-	}
-	var p struct {
-		Scripts    map[string]string `json:"scripts"`
-		Workspaces json.RawMessage   `json:"workspaces"`
-	}
-	if json.Unmarshal(data, &p) != nil || len(p.Workspaces) > 0 || bytes.Contains(data, []byte(`"file:`)) {
-		return true
-	}
-	for _, name := range []string{"preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare"} {
-		if p.Scripts[name] != "" {
-			return true
-		}
-	}
-	return false
+	return keyOf(parts...)
 }
 
 // Inputs names everything in the workspace that an installation or a build is made
 // from: its content, and the files of environment variables in the site's folder, which
 // git commonly ignores.
 func (b *Builder) Inputs(content string) (string, error) {
-	env, err := b.hashFolder(".", ".env")
+	env, err := hashFolder(b.dir, ".env")
 	if err != nil {
 		return "", fail(bootapi.PhaseInstalling, err, "The .env files of this site cannot be read.")
 	}
@@ -152,10 +62,10 @@ func (b *Builder) Inputs(content string) (string, error) {
 	return keyOf(content, env), nil
 }
 
-// hashFolder names the regular files right in a folder of the site whose names begin
-// with a prefix, and what they hold; "" if there are none.
-func (b *Builder) hashFolder(dir, prefix string) (string, error) {
-	entries, err := os.ReadDir(filepath.Join(b.dir, dir))
+// hashFolder names the regular files right in a folder whose names begin with a prefix,
+// and what they hold; "" if there are none.
+func hashFolder(dir, prefix string) (string, error) {
+	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -167,7 +77,7 @@ func (b *Builder) hashFolder(dir, prefix string) (string, error) {
 		if !strings.HasPrefix(e.Name(), prefix) {
 			continue
 		}
-		sum, err := b.hashFile(filepath.Join(dir, e.Name()))
+		sum, err := hashFile(filepath.Join(dir, e.Name()))
 		if err != nil {
 			return "", err
 		}
@@ -181,11 +91,11 @@ func (b *Builder) hashFolder(dir, prefix string) (string, error) {
 	return keyOf(parts...), nil
 }
 
-// hashFile is the SHA-256 of a file of the site, or "" if there is none. A link counts
-// as the file that it leads to.
-func (b *Builder) hashFile(name string) (string, error) {
+// hashFile is the SHA-256 of a file, or "" if there is none. A link counts as the file
+// that it leads to.
+func hashFile(path string) (string, error) {
 	// Opening a pipe would wait for its other end.
-	f, err := os.OpenFile(filepath.Join(b.dir, name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -210,8 +120,8 @@ func (b *Builder) hashFile(name string) (string, error) {
 // version is a tool's version, or "" where there is no such tool: not every site needs
 // it, and running it will say so. It is asked once for each binary, and remembered by
 // what the file looks like, so that the wake of an unchanged session starts no Node.
-func (b *Builder) version(ctx context.Context, name string) (string, error) {
-	path, err := tool.LookPath(name, b.env)
+func (b *Builder) version(ctx context.Context, env []string, name string) (string, error) {
+	path, err := tool.LookPath(name, env)
 	if err != nil {
 		return "", nil
 	}
@@ -232,7 +142,7 @@ func (b *Builder) version(ctx context.Context, name string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "--version")
-	cmd.Env, cmd.Dir, cmd.WaitDelay = b.env, "/", time.Second
+	cmd.Env, cmd.Dir, cmd.WaitDelay = env, "/", time.Second
 	out, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("asking %s for its version: %w", name, err)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"go.uber.org/zap"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/webordinary/router/containerboot/buildcache"
 	"github.com/webordinary/router/containerboot/progress"
 	"github.com/webordinary/router/containerboot/tool"
+	"github.com/webordinary/router/containerboot/toolchain"
 )
 
 // The bounds of a client's caches.
@@ -53,6 +55,9 @@ type Builder struct {
 	dir     string // of the site
 	output  string // below dir
 	env     []string
+	store   *toolchain.Store
+	project *toolchain.Project // nil before Prepare
+	node    string             // the version that the project is built with; "" for none
 	modules *buildcache.Cache
 	dist    *buildcache.Cache
 	// own keeps builds that belong to no content which could be named: files changed
@@ -67,7 +72,6 @@ func New(cfg Config) *Builder {
 		cfg:     cfg,
 		dir:     filepath.Join(cfg.Workspace, filepath.FromSlash(cfg.Site.Directory)),
 		output:  filepath.FromSlash(cfg.Site.Output),
-		env:     clientEnv(cfg.Environ, filepath.Join(cfg.Private, "home"), filepath.Join(cfg.Private, "npm"), cfg.Site.Env),
 		modules: buildcache.New(filepath.Join(client, "node_modules"), buildcache.Limits{Entries: modulesEntries, Bytes: modulesBytes}),
 		dist:    buildcache.New(filepath.Join(client, "dist"), buildcache.Limits{Entries: distEntries, Bytes: distBytes}),
 		own:     buildcache.New(filepath.Join(cfg.Private, "builds"), buildcache.Limits{Entries: ownEntries, Bytes: distBytes}),
@@ -75,8 +79,21 @@ func New(cfg Config) *Builder {
 	if b.output == "" {
 		b.output = defaultOutput
 	}
+	b.env = b.toolsEnv(toolchain.Tools{})
+	tools := filepath.Join(cfg.Private, "tools")
+	b.store = toolchain.NewStore(toolchain.StoreConfig{
+		Dir:     filepath.Join(client, "tools"),
+		Private: tools,
+		// Neither the home nor the npm cache of the client's code, which writes there.
+		Env:  clientEnv(cfg.Environ, tools, "", nil),
+		Line: func(line string) { cfg.Board.Log(bootapi.PhaseInstalling, line) },
+		Step: func(step string) { cfg.Board.Enter(bootapi.PhaseInstalling, step) },
+	})
 	return b
 }
+
+// Close lets go what Prepare got.
+func (b *Builder) Close() { b.store.Close() }
 
 // Exclude returns the patterns, in the form of .gitignore, of what the steps make in
 // the workspace and nobody wants to be saved.
@@ -114,11 +131,8 @@ func fail(phase bootapi.Phase, err error, format string, args ...any) error {
 // Supported refuses by name what this release cannot build yet.
 func (b *Builder) Supported() error {
 	s := b.cfg.Site
-	switch {
-	case s.Mode != "" && s.Mode != "static":
+	if s.Mode != "" && s.Mode != "static" {
 		return fail(bootapi.PhaseCloning, nil, "This site asks for build.mode %q, which is not supported yet: only static is.", s.Mode)
-	case s.NodeVersion != "":
-		return fail(bootapi.PhaseCloning, nil, "This site asks for build.nodeVersion %q; choosing a Node version is not supported yet.", s.NodeVersion)
 	}
 	return nil
 }
@@ -153,6 +167,9 @@ func (b *Builder) check() error {
 // errOutside: a path leads out of the folder that it must stay in.
 var errOutside = errors.New("the path leads out of the repository")
 
+// isOtherVolume reports whether a rename failed because it would lead to another volume.
+func isOtherVolume(err error) bool { return errors.Is(err, syscall.EXDEV) }
+
 // realBelow resolves a path and makes sure that it did not leave a folder by a link.
 func realBelow(root, path string) (string, error) {
 	realRoot, err := filepath.EvalSymlinks(root)
@@ -169,8 +186,8 @@ func realBelow(root, path string) (string, error) {
 	return target, nil
 }
 
-// run runs a tool in the site's folder, its output on the board.
-func (b *Builder) run(ctx context.Context, phase bootapi.Phase, name string, args ...string) error {
+// run runs a tool in a folder, its output on the board.
+func (b *Builder) run(ctx context.Context, phase bootapi.Phase, dir, name string, args ...string) error {
 	if err := os.MkdirAll(filepath.Join(b.cfg.Private, "home"), 0o700); err != nil {
 		return fmt.Errorf("making the tools' home folder: %w", err)
 	}
@@ -178,7 +195,7 @@ func (b *Builder) run(ctx context.Context, phase bootapi.Phase, name string, arg
 	return tool.Run(ctx, tool.Command{
 		Name:    name,
 		Args:    args,
-		Dir:     b.dir,
+		Dir:     dir,
 		Env:     b.env,
 		Secrets: b.cfg.Secrets,
 		Line:    func(line string) { b.cfg.Board.Log(phase, line) },
@@ -188,14 +205,11 @@ func (b *Builder) run(ctx context.Context, phase bootapi.Phase, name string, arg
 // shell runs a command that the client's configuration gives, with the site's own
 // tools on the path.
 func (b *Builder) shell(ctx context.Context, phase bootapi.Phase, command string) error {
-	bin := filepath.Join(b.dir, "node_modules", ".bin")
-	withBin := *b
-	withBin.env = make([]string, 0, len(b.env))
-	for _, kv := range b.env {
-		if path, ok := strings.CutPrefix(kv, "PATH="); ok {
-			kv = "PATH=" + bin + ":" + path
-		}
-		withBin.env = append(withBin.env, kv)
+	bins := []string{filepath.Join(b.dir, "node_modules", ".bin")}
+	if root := b.rootDir(); root != b.dir {
+		bins = append(bins, filepath.Join(root, "node_modules", ".bin"))
 	}
-	return withBin.run(ctx, phase, command, "/bin/sh", "-c", command)
+	withBin := *b
+	withBin.env = withPath(b.env, bins)
+	return withBin.run(ctx, phase, b.dir, command, "/bin/sh", "-c", command)
 }

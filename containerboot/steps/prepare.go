@@ -1,0 +1,134 @@
+package steps
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/containerboot/tool"
+	"github.com/webordinary/router/containerboot/toolchain"
+)
+
+// Prepare finds out how what is checked out is installed, and gets the version of Node
+// and the package manager that it asks for, from the cache or by npm. It comes before
+// everything but Supported and the output folder's moves, and again whenever other
+// content is checked out. Where this machine's own tools will do it asks no network.
+func (b *Builder) Prepare(ctx context.Context) error {
+	const phase, what = bootapi.PhaseInstalling, "Getting what the site is built with failed"
+	if err := b.check(); err != nil {
+		return err
+	}
+	s := b.cfg.Site
+	project, err := toolchain.Inspect(b.cfg.Workspace, s.Directory, toolchain.Options{
+		NodeVersion: s.NodeVersion, OwnInstall: s.Install != "", OwnCommand: s.Command != "",
+	})
+	if err != nil {
+		return b.explain(phase, what, err)
+	}
+	b.project = project
+	machine := b.toolsEnv(toolchain.Tools{})
+	node, err := b.version(ctx, machine, "node")
+	if err != nil {
+		return b.explain(phase, what, err)
+	}
+	tools, err := b.store.Get(ctx, project, node, npmNeeds(machine))
+	if err != nil {
+		return b.explain(phase, what, err)
+	}
+	b.env, b.node = b.toolsEnv(tools), tools.Node
+	if tools.NodeDir == "" {
+		return nil
+	}
+	// It must run here, too: another C library than it was made for is found out now.
+	if b.node, err = b.version(ctx, b.env, "node"); err != nil {
+		return fail(phase, err, "Node %s, which this site needs, does not run on this machine.", tools.Node)
+	}
+	return nil
+}
+
+// Env is the environment of everything that is run for the site: its PATH begins with
+// the version of Node that the site asks for. Valid after Prepare, until Close; the
+// caller must not write to it.
+func (b *Builder) Env() []string { return b.env }
+
+// Dir is the site's folder in the workspace.
+func (b *Builder) Dir() string { return b.dir }
+
+// toolsEnv is the environment of the client's code with tools in front of this machine's.
+func (b *Builder) toolsEnv(t toolchain.Tools) []string {
+	env := clientEnv(b.cfg.Environ, filepath.Join(b.cfg.Private, "home"), filepath.Join(b.cfg.Private, "npm"), b.cfg.Site.Env)
+	if t.NodeDir == "" {
+		return withPath(env, t.Path)
+	}
+	// npm would look for this machine's configuration beside the Node that it runs on.
+	if config := globalConfig(env); config != "" {
+		env = withDefault(env, "npm_config_globalconfig", config)
+	}
+	// Packages that are compiled find the headers of the right version there.
+	return withPath(withDefault(env, "npm_config_nodedir", t.NodeDir), t.Path)
+}
+
+// globalConfig is the file in which npm, with the Node of an environment, looks for this
+// machine's configuration; "" where there is none.
+func globalConfig(env []string) string {
+	path, err := tool.LookPath("node", env)
+	if err != nil {
+		return ""
+	}
+	program, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return ""
+	}
+	file := filepath.Join(filepath.Dir(filepath.Dir(program)), "etc", "npmrc")
+	if _, err := os.Stat(file); err != nil {
+		return ""
+	}
+	return file
+}
+
+// rootDir is the folder that the site is installed at.
+func (b *Builder) rootDir() string {
+	if b.project == nil {
+		return b.dir
+	}
+	return filepath.Join(b.cfg.Workspace, filepath.FromSlash(b.project.Root))
+}
+
+// npmNeeds is the range of Node that this machine's npm runs on; "" if it is not known.
+func npmNeeds(env []string) string {
+	path, err := tool.LookPath("npm", env)
+	if err != nil {
+		return ""
+	}
+	program, err := filepath.EvalSymlinks(path) // lib/node_modules/npm/bin/npm-cli.js
+	if err != nil {
+		return ""
+	}
+	var m struct {
+		Name    string `json:"name"`
+		Engines struct {
+			Node string `json:"node"`
+		} `json:"engines"`
+	}
+	data, err := os.ReadFile(filepath.Join(filepath.Dir(filepath.Dir(program)), "package.json"))
+	if err != nil || json.Unmarshal(data, &m) != nil || m.Name != "npm" {
+		return ""
+	}
+	return m.Engines.Node
+}
+
+// asFault makes a failure of a toolchain's error, if it is one.
+func (b *Builder) asFault(phase bootapi.Phase, err error) *Error {
+	fault := (*toolchain.Error)(nil)
+	if !errors.As(err, &fault) {
+		return nil
+	}
+	f := &Error{Failure: bootapi.Failure{Phase: phase, Cause: shorten(fault.Cause), Retryable: fault.Retryable}, err: err}
+	if inner := fault.Unwrap(); inner != nil {
+		f.Detail = detailOf(inner)
+	}
+	return f
+}

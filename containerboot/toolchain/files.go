@@ -1,0 +1,95 @@
+package toolchain
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"syscall"
+)
+
+// maxFile is how large a file may be that is read for what it says, in bytes: lock
+// files of large workspaces have tens of megabytes.
+const maxFile = 64 << 20
+
+// Files is a working tree that belongs to somebody else: nothing is read that its links
+// lead to outside of it.
+type Files string
+
+// Read returns a file, by its path with slashes. fs.ErrNotExist where there is no
+// regular file of that name.
+func (t Files) Read(name string) ([]byte, error) {
+	root, err := os.OpenRoot(string(t))
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	// Opening a pipe would wait for its other end.
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fs.ErrNotExist
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("%s is larger than %d bytes", name, maxFile)
+	}
+	return data, err
+}
+
+func (t Files) has(name string) bool {
+	root, err := os.OpenRoot(string(t))
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	info, err := root.Stat(name)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// manifest is what of a package.json matters here.
+type manifest struct {
+	PackageManager  string            `json:"packageManager"`
+	Engines         engines           `json:"engines"`
+	Workspaces      json.RawMessage   `json:"workspaces"`
+	Dependencies    map[string]string `json:"dependencies"`
+	DevDependencies map[string]string `json:"devDependencies"`
+}
+
+// engines is a package's need. npm ignores what is no object there, and so do we.
+type engines struct{ Node string }
+
+func (e *engines) UnmarshalJSON(data []byte) error {
+	var all map[string]any
+	if json.Unmarshal(data, &all) == nil {
+		e.Node, _ = all["node"].(string)
+	}
+	return nil
+}
+
+// manifest reads the package.json of a folder; the zero value where there is none.
+func (t Files) manifest(dir string) (manifest, error) {
+	var m manifest
+	name := path.Join(dir, "package.json")
+	data, err := t.Read(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, nil
+	}
+	if err != nil {
+		return m, fault(err, "The file %q of this repository cannot be read.", name)
+	}
+	if err := json.Unmarshal(data, &m); err != nil {
+		return m, fault(err, "The file %q of this repository is not what a package.json must be.", name)
+	}
+	return m, nil
+}
