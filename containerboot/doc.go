@@ -101,7 +101,7 @@
 //	POST /api/rebuild    fetches and builds again; the old build serves until then
 //
 // Those under /.boot/ ask for "Authorization: Bearer" with the token, all others for
-// X-Webordinary-Token; 421 without. The /api/ paths are known below the session's
+// X-Webordinary-Token; 421 without, else X-Webordinary-Proof is on the answer. The /api/ paths are known below the session's
 // prefix and without it.
 //
 // # End

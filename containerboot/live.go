@@ -23,7 +23,9 @@ const (
 
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 5 * time.Minute // longer than the edges keep idle connections
-	maxHeader     = 64 << 10
+	// maxHeader is more than an edge takes by default (1 MB) and adds: what is refused
+	// for its size comes without a proof, as if from another container.
+	maxHeader = 1<<20 + 64<<10
 )
 
 // live serves until ctx ends, or until nobody has been heard of for too long, and

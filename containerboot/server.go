@@ -1,6 +1,7 @@
 package containerboot
 
 import (
+	"crypto/subtle"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -66,6 +67,11 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		unavailable(w, "not claimed yet")
 		return
 	}
+	if s.tokenHash != "" {
+		signed := &signedWriter{ResponseWriter: w, proof: session.proof}
+		defer signed.begin()
+		w = signed
+	}
 	activity := r.Header.Get(bootapi.HeaderActivity)
 	for name := range r.Header {
 		if strings.HasPrefix(name, bootapi.HeaderPrefix) {
@@ -97,6 +103,10 @@ func (s *server) admits(r *http.Request, private bool) bool {
 			return false
 		}
 		token = credential
+	}
+	if session := s.session.Load(); session != nil {
+		// The token is known by now, and need not be hashed for each request.
+		return subtle.ConstantTimeCompare([]byte(token), []byte(session.claim.Token)) == 1
 	}
 	return bootapi.TokenMatches(token, s.tokenHash)
 }

@@ -25,8 +25,9 @@ type session struct {
 	life     context.Context // ends when the container is told to
 	born     time.Time
 	claim    bootapi.Claim
-	prefix   string // decoded
-	private  string // the folder beside the workspace that is ours
+	proof    []string // of each response, see bootapi.HeaderProof
+	prefix   string   // decoded
+	private  string   // the folder beside the workspace that is ours
 	board    *progress.Board
 	account  *activity.Account
 	log      *zap.Logger
@@ -61,6 +62,7 @@ func newSession(life context.Context, s *settings, claim bootapi.Claim, board *p
 		life:     life,
 		born:     time.Now(),
 		claim:    claim,
+		proof:    []string{bootapi.ResponseProof(claim.Token, claim.SessionID, claim.Epoch)},
 		prefix:   prefix,
 		private:  s.private(),
 		board:    board,

@@ -11,6 +11,11 @@
 //  3. The edge posts the Claim to PathClaim. The container checks the token against
 //     the hash and boots. The same claim again is answered alike, any other is refused.
 //  4. The edge follows PathEvents (with HeaderToken) until the phase is ready or failed.
+//
+// Addresses are used again, by other clients' containers too. So the edge begins every
+// connection with step 2 (see ProveConn) before anything else leaves it on that
+// connection, be it the claim, the token or a visitor's request; and the container puts
+// HeaderProof on each response to whoever knew the token.
 package bootapi
 
 import "time"
@@ -59,10 +64,16 @@ const (
 	HeaderToken = "X-Webordinary-Token"
 	// HeaderActivity: "none" marks a proxied request that must not count as activity.
 	HeaderActivity = "X-Webordinary-Activity"
+	// HeaderProof is on each response of a claimed container to a request that carried
+	// its token, informational ones (but for 100, which has no headers) and upgrades
+	// included: see ResponseProof. The edge relays nothing that lacks it, and strips it.
+	// Who does not know the token gets no proof either, or could keep it for an impostor.
+	HeaderProof = "X-Webordinary-Proof"
 	// HeaderRefused is on containerboot's own 421 (value "token"), to tell it from one
 	// of the site.
 	HeaderRefused = "X-Webordinary-Refused"
-	// HeaderPrefix of all headers that the edge strips from what visitors send.
+	// HeaderPrefix of all headers that are between edge and containerboot: the edge
+	// strips them from what visitors send and get, containerboot from what the site does.
 	HeaderPrefix = "X-Webordinary-"
 )
 

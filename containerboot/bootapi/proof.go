@@ -8,10 +8,15 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"net/http"
+	"strconv"
 )
 
-// proofContext keeps a proof from meaning anything elsewhere.
-const proofContext = "webordinary container proof v1\n"
+// The contexts keep a proof from meaning anything elsewhere.
+const (
+	proofContext    = "webordinary container proof v1\n"
+	responseContext = "webordinary response proof v1\n"
+)
 
 // NewToken returns a new random token of 256 bits, in unpadded base64url.
 func NewToken() string {
@@ -56,4 +61,24 @@ func MakeProof(tokenHash, nonce string) (string, error) {
 func CheckProof(tokenHash, nonce, proof string) bool {
 	want, err := MakeProof(tokenHash, nonce)
 	return err == nil && subtle.ConstantTimeCompare([]byte(want), []byte(proof)) == 1
+}
+
+// responseProofSize is how much of the HMAC is sent: 128 bits can no more be guessed
+// than a session's id, and go by in a comparison that allocates nothing.
+const responseProofSize = 16
+
+// ResponseProof is the value of HeaderProof in one epoch of a session: the hex of the
+// first 128 bits of the HMAC-SHA-256 of context, epoch and session under the token. It
+// is the same for all responses of the epoch, so that both sides compute it once.
+func ResponseProof(token, sessionID string, epoch int64) string {
+	mac := hmac.New(sha256.New, []byte(token))
+	mac.Write([]byte(responseContext + strconv.FormatInt(epoch, 10) + "\n" + sessionID))
+	return hex.EncodeToString(mac.Sum(nil)[:responseProofSize])
+}
+
+// CheckResponse reports, in constant time, whether a response's header holds the proof
+// that is wanted, once and nothing beside it. Nothing proves an empty one.
+func CheckResponse(header http.Header, want string) bool {
+	got := header[HeaderProof]
+	return want != "" && len(got) == 1 && subtle.ConstantTimeCompare([]byte(got[0]), []byte(want)) == 1
 }
