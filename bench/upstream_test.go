@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -44,6 +45,8 @@ func serveUpstream() int {
 	}
 	address := listener.Addr().String()
 	status := bootapi.Status{SessionID: os.Getenv(bootapi.EnvSessionID), Phase: bootapi.PhaseReady}
+	proof := new(atomic.Pointer[[]string])
+	proof.Store(new([]string))
 	mux := http.NewServeMux()
 	mux.HandleFunc(bootapi.PathProof, func(w http.ResponseWriter, r *http.Request) {
 		var req bootapi.ProofRequest
@@ -72,6 +75,7 @@ func serveUpstream() int {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
+		proof.Store(&[]string{bootapi.ResponseProof(claim.Token, claim.SessionID, claim.Epoch)})
 		writeJSON(w, status)
 	})
 	mux.HandleFunc(bootapi.PathQuiesce, func(w http.ResponseWriter, _ *http.Request) {
@@ -92,6 +96,7 @@ func serveUpstream() int {
 			w.WriteHeader(http.StatusMisdirectedRequest)
 			return
 		}
+		w.Header()[bootapi.HeaderProof] = *proof.Load()
 		w.Header().Set("Content-Type", "text/plain")
 		_, _ = w.Write(kilobyte) // the reader may be gone
 	})

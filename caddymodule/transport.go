@@ -23,15 +23,18 @@ func init() {
 }
 
 // Transport carries requests to session containers over Caddy's http transport. It
-// adds the container's token, takes away what visitors may not send, and keeps the
-// connections of each session and epoch apart, so that an address that was reused never
-// meets an old connection. It is used by webordinary_router only.
+// sees to it that they reach the right one, though addresses are used again: each
+// connection proves itself before anything is sent on it, each response before anything
+// of it is relayed, and the connections of each session and epoch are kept apart. It adds
+// the container's token and takes away what visitors may not send. It is used by
+// webordinary_router only.
 type Transport struct {
-	// The http transport to wrap (reverse_proxy's `transport http`). Default:
-	// dial_timeout 1s, 512 idle connections per container, no compression towards it.
+	// The http transport to wrap (reverse_proxy's `transport http`). Its limits of
+	// connections count for each container. Default: dial_timeout 1s, 512 idle
+	// connections, no compression.
 	HTTPRaw json.RawMessage `json:"http,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
-	http http.RoundTripper
+	pools *pools
 }
 
 // CaddyModule returns the Caddy module information.
@@ -57,7 +60,15 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if !ok {
 		return fmt.Errorf("loading http transport: only the transport http can carry sessions, got %T", mod)
 	}
-	t.http = inner
+	t.pools = &pools{base: inner.Transport}
+	return nil
+}
+
+// Cleanup closes the connections that are not in use.
+func (t *Transport) Cleanup() error {
+	if t.pools != nil {
+		t.pools.close()
+	}
 	return nil
 }
 
@@ -87,9 +98,11 @@ func withDefaults(raw json.RawMessage) (json.RawMessage, error) {
 	if t.KeepAlive.IdleConnTimeout == 0 {
 		t.KeepAlive.IdleConnTimeout = caddy.Duration(2 * time.Minute)
 	}
-	if t.NetworkProxyRaw == nil {
-		t.NetworkProxyRaw = json.RawMessage(`{"from":"none"}`)
+	if t.TLS != nil || t.ProxyProtocol != "" || len(t.Versions) > 0 || t.NetworkProxyRaw != nil || t.ForwardProxyURL != "" {
+		return nil, errors.New("transport: containers speak plain HTTP/1.1 with nothing in between: no tls, versions, proxy_protocol or network_proxy")
 	}
+	t.Versions = []string{"1.1"}
+	t.NetworkProxyRaw = json.RawMessage(`{"from":"none"}`)
 	return caddyconfig.JSONModuleObject(t, "protocol", "http", nil), nil
 }
 
@@ -101,11 +114,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !ok {
 		return nil, errors.New("the webordinary transport is used by webordinary_router only")
 	}
-	out := req.WithContext(req.Context())
+	x := &trip{pool: t.pools.of(route), proof: route.Proof, address: route.Address}
+	out := req.WithContext(x.begin(req.Context()))
 	u := *req.URL
-	// The URL's host is the key of the connection pool; what is dialed is the
-	// upstream's address, and what is sent is the request's own Host.
-	u.Host = route.PoolKey
+	u.Scheme = "http"
 	out.URL = &u
 	out.Header = containerHeader(req, route)
 	var body *visitorBody
@@ -113,13 +125,20 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		body = &visitorBody{ReadCloser: req.Body}
 		out.Body = body
 	}
-	res, err := t.http.RoundTrip(out)
-	if err != nil {
+	res, err := x.pool.http.RoundTrip(out)
+	heard := x.end()
+	switch {
+	case !heard:
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		return nil, x.silent
+	case err != nil:
 		return nil, sortError(req, body, err)
 	}
-	if res.StatusCode == http.StatusMisdirectedRequest && res.Header.Get(bootapi.HeaderRefused) != "" {
+	if err := x.check(res.Header); err != nil {
 		_ = res.Body.Close()
-		return nil, &lostError{errMisdirected}
+		return nil, err
 	}
 	return res, nil
 }
@@ -147,6 +166,7 @@ const headerForwardedPrefix = "X-Forwarded-Prefix"
 
 // Interface guards
 var (
-	_ caddy.Provisioner = (*Transport)(nil)
-	_ http.RoundTripper = (*Transport)(nil)
+	_ caddy.Provisioner  = (*Transport)(nil)
+	_ caddy.CleanerUpper = (*Transport)(nil)
+	_ http.RoundTripper  = (*Transport)(nil)
 )

@@ -7,12 +7,14 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// errMisdirected: what answers at the container's address is another container.
-var errMisdirected = errors.New("another container answers at this address")
+var (
+	// errMisdirected: what answers at the container's address is another container.
+	errMisdirected = errors.New("another container answers at this address")
+	// errUnproven: an answer is not known to be the container's.
+	errUnproven = errors.New("an answer comes without the container's proof")
+)
 
 // lostError says that a request failed because its session's container is not there, or
 // is another's.
@@ -43,13 +45,13 @@ func sortError(req *http.Request, body *visitorBody, err error) error {
 			return &visitorError{*fault}
 		}
 	}
-	var dial reverseproxy.DialError
+	var lost *lostError
 	var timeout net.Error
 	switch {
 	case req.Context().Err() != nil, errors.Is(err, context.Canceled):
 		return err
-	case errors.As(err, &dial):
-		return &lostError{err}
+	case errors.As(err, &lost):
+		return lost
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return err // the operator's limits for slow answers
 	default:

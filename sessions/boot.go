@@ -177,7 +177,7 @@ func (b *boot) prove(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if errors.Is(err, errNotOurs) {
+		if errors.Is(err, bootapi.ErrStranger) {
 			if stranger.IsZero() {
 				stranger = time.Now()
 			}

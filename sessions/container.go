@@ -25,8 +25,6 @@ const (
 )
 
 var (
-	// errNotOurs: what answers at a container's address is not that container.
-	errNotOurs = errors.New("something else answers at the container's address")
 	// errEnding: the container saves and will end; it serves no more.
 	errEnding = errors.New("container is about to end")
 	// errClaimed: another claim holds the container.
@@ -45,13 +43,14 @@ func (e *refusedError) Error() string {
 
 // containerClient talks to containers, which are not trusted: every answer is bounded
 // in time and size. Connections are not kept, so that a reused address never meets
-// an old one.
+// an old one; and each proves itself before anything else is sent, so that no token and
+// no claim ever reaches what is not the session's container.
 type containerClient struct{ http *http.Client }
 
 func newContainerClient() *containerClient {
 	return &containerClient{http: &http.Client{
 		Transport: &http.Transport{
-			DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
+			DialContext:            dialProven,
 			DisableKeepAlives:      true,
 			DisableCompression:     true,
 			MaxResponseHeaderBytes: 16 << 10,
@@ -60,24 +59,37 @@ func newContainerClient() *containerClient {
 	}}
 }
 
-// prove checks that what answers at an address knows the token's hash. errNotOurs if
-// it answers, but not so.
-func (c *containerClient) prove(ctx context.Context, address string, token Token) error {
+// tokenKey is the place in a context of the Token that a dialed container has to know.
+type tokenKey struct{}
+
+// dialProven opens a connection to the container that knows the token in ctx.
+// bootapi.ErrStranger if something else answers.
+func dialProven(ctx context.Context, network, address string) (net.Conn, error) {
+	token, ok := ctx.Value(tokenKey{}).(Token)
+	if !ok {
+		return nil, errors.New("a container is spoken to for a session only")
+	}
+	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
 	defer cancel()
-	nonce := bootapi.NewNonce()
-	var proof bootapi.Proof
-	err := c.post(ctx, address, bootapi.PathProof, "", bootapi.ProofRequest{Nonce: nonce}, &proof)
-	var refused *refusedError
-	switch {
-	case errors.As(err, &refused):
-		return fmt.Errorf("%w: %w", errNotOurs, err)
-	case err != nil:
-		return fmt.Errorf("asking for the proof: %w", err)
-	case !bootapi.CheckProof(bootapi.HashToken(string(token)), nonce, proof.Proof):
-		return errNotOurs
+	if err := bootapi.ProveConn(ctx, conn, bootapi.HashToken(string(token))); err != nil {
+		_ = conn.Close()
+		return nil, err
 	}
-	return nil
+	return conn, nil
+}
+
+// prove checks that what answers at an address knows the token's hash.
+// bootapi.ErrStranger if it answers, but not so.
+func (c *containerClient) prove(ctx context.Context, address string, token Token) error {
+	conn, err := dialProven(context.WithValue(ctx, tokenKey{}, token), "tcp", address)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 // claim gives the container to its session. errClaimed if another claim holds it.
@@ -85,7 +97,7 @@ func (c *containerClient) claim(ctx context.Context, address string, claim boota
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
 	var status bootapi.Status
-	err := c.post(ctx, address, bootapi.PathClaim, claim.Token, claim, &status)
+	err := c.post(ctx, address, bootapi.PathClaim, Token(claim.Token), claim, &status)
 	if refused := (*refusedError)(nil); errors.As(err, &refused) && refused.code == http.StatusConflict {
 		return status, errClaimed
 	}
@@ -101,7 +113,7 @@ func (c *containerClient) quiesce(ctx context.Context, address string, token Tok
 	defer cancel()
 	var reply bootapi.QuiesceReply
 	req := bootapi.QuiesceRequest{IdleMillis: idle.Milliseconds()}
-	if err := c.post(ctx, address, bootapi.PathQuiesce, string(token), req, &reply); err != nil {
+	if err := c.post(ctx, address, bootapi.PathQuiesce, token, req, &reply); err != nil {
 		return reply, fmt.Errorf("asking the container to quiesce: %w", err)
 	}
 	reply.Reason = clip(reply.Reason, maxRefusal)
@@ -111,10 +123,7 @@ func (c *containerClient) quiesce(ctx context.Context, address string, token Tok
 // serves checks that the container at an address is the right one, and has not begun
 // to end: one that lost its edge, or was told to stop, still answers while it saves.
 func (c *containerClient) serves(ctx context.Context, address string, token Token) error {
-	if err := c.prove(ctx, address, token); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout+2*proofTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+bootapi.PathStatus, nil)
 	if err != nil {
@@ -122,7 +131,7 @@ func (c *containerClient) serves(ctx context.Context, address string, token Toke
 	}
 	req.Header.Set(bootapi.HeaderToken, string(token))
 	var status bootapi.Status
-	if err := c.do(req, &status); err != nil {
+	if err := c.do(req, token, &status); err != nil {
 		return fmt.Errorf("asking for the container's status: %w", err)
 	}
 	if status.Phase == bootapi.PhaseStopping {
@@ -131,7 +140,7 @@ func (c *containerClient) serves(ctx context.Context, address string, token Toke
 	return nil
 }
 
-func (c *containerClient) post(ctx context.Context, address, path, token string, body, into any) error {
+func (c *containerClient) post(ctx context.Context, address, path string, token Token, body, into any) error {
 	b, err := json.Marshal(body)
 	if err != nil {
 		return err
@@ -141,14 +150,17 @@ func (c *containerClient) post(ctx context.Context, address, path, token string,
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	return c.do(req, into)
+	req.Header.Set("Authorization", "Bearer "+string(token))
+	return c.do(req, token, into)
 }
 
-func (c *containerClient) do(req *http.Request, into any) error {
-	resp, err := c.http.Do(req)
+// open sends a request to the container that knows the token.
+func (c *containerClient) open(req *http.Request, token Token) (*http.Response, error) {
+	return c.http.Do(req.WithContext(context.WithValue(req.Context(), tokenKey{}, token)))
+}
+
+func (c *containerClient) do(req *http.Request, token Token, into any) error {
+	resp, err := c.open(req, token)
 	if err != nil {
 		return err
 	}

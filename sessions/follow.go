@@ -43,7 +43,7 @@ func (c *containerClient) follow(ctx context.Context, address string, token Toke
 	}
 	req.Header.Set(bootapi.HeaderToken, string(token))
 	req.Header.Set("Accept", "text/event-stream")
-	resp, err := c.http.Do(req)
+	resp, err := c.open(req, token)
 	if err != nil {
 		return fmt.Errorf("opening the container's event stream: %w", cause(ctx, err))
 	}

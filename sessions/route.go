@@ -1,17 +1,18 @@
 package sessions
 
 import (
-	"encoding/base32"
+	"context"
 	"hash/maphash"
 	"maps"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/webordinary/router/containerboot/bootapi"
 )
 
 // Route is the way to the container of an active session. It never changes, and it is
-// the same pointer for as long as the container serves; a new epoch has a new one.
+// the same pointer for as long as the container serves, though it may be dropped and
+// set again in between; a new epoch has a new one.
 type Route struct {
 	SessionID string
 	ClientID  string
@@ -20,26 +21,44 @@ type Route struct {
 	Epoch     int64
 	// Prefix is the path under which the session is served; see Prefix.
 	Prefix string
-	// PoolKey is a host name which no other session and no other epoch has, so that
-	// connections of one are never used for another.
-	PoolKey string
+	// Proof is what each response of the container has in bootapi.HeaderProof.
+	Proof string
+
+	life atomic.Pointer[routeLife] // nil before it is in the table
 }
+
+// routeLife is one stay of a route in the table.
+type routeLife struct {
+	ended context.Context //nolint:containedctx // is not handed on: it only ends
+	end   context.CancelFunc
+}
+
+// OnDrop has fn called, in a goroutine of its own, when the route is dropped; at once
+// if it is. stop takes that back, as context.AfterFunc's does. What holds connections
+// to the container closes them so. A route that was never in a table is never dropped.
+func (r *Route) OnDrop(fn func()) (stop func() bool) {
+	life := r.life.Load()
+	if life == nil {
+		return func() bool { return true }
+	}
+	return context.AfterFunc(life.ended, fn)
+}
+
+// begin and end are called by the table, one at a time.
+func (r *Route) begin() {
+	ended, end := context.WithCancel(context.Background())
+	r.life.Store(&routeLife{ended: ended, end: end})
+}
+
+func (r *Route) end() { r.life.Load().end() }
 
 // newRoute returns the way to the container that a record names.
 func newRoute(r Record) *Route {
 	return &Route{
 		SessionID: r.SessionID, ClientID: r.ClientID, Address: r.address(),
 		Token: string(r.Start.Token), Epoch: r.Epoch,
-		Prefix: Prefix(r.SessionID), PoolKey: poolKey(r.SessionID, r.Epoch),
+		Prefix: Prefix(r.SessionID), Proof: bootapi.ResponseProof(string(r.Start.Token), r.SessionID, r.Epoch),
 	}
-}
-
-// poolKey makes a Route's PoolKey. Ids of the older tools hold characters that no host may.
-func poolKey(id string, epoch int64) string {
-	if !IsUnguessable(id) {
-		id = strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString([]byte(id)))
-	}
-	return strconv.FormatInt(epoch, 10) + "." + id
 }
 
 // String names the route without its token.
@@ -82,8 +101,16 @@ func (t *routes) set(r *Route) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := maps.Clone(*s.m.Load())
+	before := m[r.SessionID]
+	if before == r {
+		return
+	}
+	r.begin()
 	m[r.SessionID] = r
 	s.m.Store(&m)
+	if before != nil {
+		before.end()
+	}
 }
 
 // drop removes a session's route; if only is not nil, only that one. It reports
@@ -99,6 +126,7 @@ func (t *routes) drop(id string, only *Route) bool {
 	m := maps.Clone(*s.m.Load())
 	delete(m, id)
 	s.m.Store(&m)
+	have.end()
 	return true
 }
 

@@ -103,7 +103,8 @@ func TestManyWakesAreOne(t *testing.T) {
 	require.True(t, ok)
 	second, ok := edges[1].Route(id)
 	require.True(t, ok)
-	assert.Equal(t, *first, *second)
+	assert.Equal(t, first.String(), second.String())
+	assert.Equal(t, first.Proof, second.Proof)
 }
 
 func TestWatchShowsProgressAndTurnsAtOnce(t *testing.T) {
@@ -153,7 +154,8 @@ func TestWatchShowsProgressAndTurnsAtOnce(t *testing.T) {
 	close(gate)
 	v = seen(func(v sessions.View) bool { return v.Record.Status == sessions.StatusActive })
 	assert.Equal(t, reads, b.registry.reads.Load())
-	assert.Equal(t, map[string]int{bootapi.PathProof: 1, bootapi.PathClaim: 1, bootapi.PathEvents: 1}, b.only().requests())
+	assert.Equal(t, map[string]int{bootapi.PathProof: 3, bootapi.PathClaim: 1, bootapi.PathEvents: 1}, b.only().requests(),
+		"a proof before, and one at the beginning of each connection")
 	assert.Greater(t, b.record(id).Version, writes)
 	assert.Equal(t, bootapi.PhaseReady, v.Progress.Phase)
 	_, ok := s.Route(id)
