@@ -43,6 +43,17 @@ func (x *session) produce(ctx context.Context, kind buildKind) error {
 			x.log.Warn("looking into the cache failed", zap.Error(err))
 		}
 	}
+	waited, done, err := x.builder.LeadBuild(ctx, content)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if waited && kind != rebuiltAnyway {
+		if entry, err := x.builder.Cached(content); err == nil {
+			x.board.Reuse("install", "build")
+			return x.serve(entry)
+		}
+	}
 	entry, err := x.make(ctx, content, kind)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@
 // whole; a marker in it says how many files and bytes it must hold, so that what a
 // crash of the machine cut short is found out and never used. Whoever uses an entry
 // holds a shared lock on a file in it, and only entries that nobody holds are removed.
+// Whoever wants what another is about to make can wait for it: see Lead.
 package buildcache
 
 import (
@@ -190,6 +191,7 @@ func (c *Cache) names(key string) ([]string, error) {
 // limits, the least recently used first, but none in use.
 func (c *Cache) Sweep() error {
 	c.sweepAside()
+	c.sweepLeads()
 	entries, err := os.ReadDir(c.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -204,7 +206,7 @@ func (c *Cache) Sweep() error {
 	}
 	var all []used
 	for _, e := range entries {
-		if e.Name() == asideName || !e.IsDir() {
+		if e.Name() == asideName || e.Name() == leadsName || !e.IsDir() {
 			continue
 		}
 		dir := filepath.Join(c.dir, e.Name())

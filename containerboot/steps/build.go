@@ -20,6 +20,28 @@ func (b *Builder) Cached(content string) (*buildcache.Entry, error) {
 	return b.dist.Get(b.distKey(content))
 }
 
+// LeadBuild waits until no other session of the client builds the same content. The
+// caller must call done; waited says that there may be a build in the cache now.
+func (b *Builder) LeadBuild(ctx context.Context, content string) (waited bool, done func(), err error) {
+	lead, err := b.lead(ctx, b.dist, b.distKey(content), bootapi.PhaseBuilding, "waiting for another session that builds the same")
+	if err != nil {
+		return false, nil, err
+	}
+	return lead.Waited, lead.Done, nil
+}
+
+// lead is the right to make an entry of a cache; see buildcache.Cache.Lead.
+func (b *Builder) lead(ctx context.Context, cache *buildcache.Cache, key string, phase bootapi.Phase, step string) (*buildcache.Lead, error) {
+	lead, err := cache.Lead(ctx, key, func() {
+		b.cfg.Board.Step(step)
+		b.cfg.Board.Log(phase, step)
+	})
+	if err != nil {
+		return nil, b.explain(phase, "Waiting for another session failed", err)
+	}
+	return lead, nil
+}
+
 // Build runs the site's build. Its output lies in the workspace then: see Keep.
 func (b *Builder) Build(ctx context.Context) error {
 	const phase = bootapi.PhaseBuilding

@@ -38,10 +38,38 @@ func (b *Builder) install(ctx context.Context, content string) error {
 	if err != nil {
 		return err
 	}
-	if b.installed(keys.own) || (keys.shared != "" && b.restoreModules(ctx, keys)) {
+	if b.installed(keys.own) {
 		b.cfg.Board.Reuse("install")
 		return nil
 	}
+	if keys.shared == "" {
+		return b.installAnew(ctx, keys)
+	}
+	if b.restoreModules(ctx, keys) {
+		b.cfg.Board.Reuse("install")
+		return nil
+	}
+	lead, err := b.lead(ctx, b.modules, keys.shared, bootapi.PhaseInstalling, "waiting for another session that installs the same")
+	if err != nil {
+		return err
+	}
+	defer lead.Done()
+	if lead.Waited && b.restoreModules(ctx, keys) {
+		b.cfg.Board.Reuse("install")
+		return nil
+	}
+	if err := b.installAnew(ctx, keys); err != nil || !lead.Wanted() {
+		return err // what nobody waits for is kept after the boot
+	}
+	b.cfg.Board.Step("keeping node_modules for another session")
+	if err := b.KeepModules(ctx, content); err != nil && ctx.Err() == nil {
+		b.cfg.Log.Warn("keeping node_modules failed", zap.Error(err))
+	}
+	return nil
+}
+
+// installAnew has the package manager install.
+func (b *Builder) installAnew(ctx context.Context, keys modulesKeys) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

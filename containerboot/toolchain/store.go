@@ -225,17 +225,28 @@ func (s *Store) fetch(ctx context.Context, what, pkg string, specs ...string) (s
 	e, err := s.cache.Get(key)
 	if errors.Is(err, buildcache.ErrMiss) {
 		s.cfg.Step("fetching " + what)
-		for _, spec := range specs {
-			if e, err = s.install(ctx, key, pkg, spec); err == nil || !notHad(err) {
-				break
-			}
-		}
+		e, err = s.make(ctx, key, pkg, specs)
 	}
 	if err != nil {
 		return "", err
 	}
 	s.held[key] = e
 	return e.Dir(), nil
+}
+
+// make has npm get the first of the versions of a package that is to be had, unless
+// another session of the client does so.
+func (s *Store) make(ctx context.Context, key, pkg string, specs []string) (*buildcache.Entry, error) {
+	lead, err := s.cache.Lead(ctx, key, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer lead.Done()
+	e, err := s.cache.Get(key)
+	for i := 0; err != nil && i < len(specs) && (i == 0 || notHad(err)); i++ {
+		e, err = s.install(ctx, key, pkg, specs[i])
+	}
+	return e, err
 }
 
 func (s *Store) install(ctx context.Context, key, pkg, spec string) (*buildcache.Entry, error) {
