@@ -17,10 +17,12 @@ var (
 // held is a record under this edge's lease, or about to be: writes go one after the
 // other through it, and each begins from what the last one left.
 type held struct {
-	s  *Service
-	e  *live
-	mu sync.Mutex
-	r  Record
+	s    *Service
+	e    *live
+	turn turn // of whoever writes
+
+	mu sync.Mutex // guards r; it waits for no registry
+	r  Record     // written by whoever has the turn
 }
 
 func (h *held) record() Record {
@@ -29,12 +31,20 @@ func (h *held) record() Record {
 	return h.r
 }
 
+func (h *held) set(r Record) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.r = r
+}
+
 // apply writes an event and publishes the record. While the registry is unavailable
 // it tries again, until ctx ends. errLeaseLost if the record is no longer ours;
 // ErrNotFound if it was deleted.
 func (h *held) apply(ctx context.Context, ev Event) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	if err := h.turn.take(ctx); err != nil {
+		return err
+	}
+	defer h.turn.give()
 	wait := retryFirst
 	for {
 		next, err := Next(h.r, ev, time.Now())
@@ -45,7 +55,7 @@ func (h *held) apply(ctx context.Context, ev Event) error {
 		stored, err := h.s.update(ctx, next, 0)
 		switch {
 		case err == nil:
-			h.r = stored
+			h.set(stored)
 			h.e.publish(stored)
 			return nil
 		case errors.Is(err, ErrConflict):
@@ -75,7 +85,7 @@ func (h *held) reread(ctx context.Context, next Record) (done bool, err error) {
 	}
 	next.Version++
 	if now.Version == next.Version && now.Status == next.Status && now.Epoch == next.Epoch && now.Lease.same(next.Lease) {
-		h.r = now
+		h.set(now)
 		h.e.publish(now)
 		return true, nil
 	}
@@ -85,7 +95,7 @@ func (h *held) reread(ctx context.Context, next Record) (done bool, err error) {
 		h.e.publish(now)
 		return false, errLeaseLost
 	}
-	h.r = now
+	h.set(now)
 	return false, nil
 }
 
