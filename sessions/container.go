@@ -45,18 +45,24 @@ func (e *refusedError) Error() string {
 // in time and size. Connections are not kept, so that a reused address never meets
 // an old one; and each proves itself before anything else is sent, so that no token and
 // no claim ever reaches what is not the session's container.
-type containerClient struct{ http *http.Client }
+type containerClient struct {
+	http *http.Client
+	// dial opens the connections; tests have a network of their own.
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
 
 func newContainerClient() *containerClient {
-	return &containerClient{http: &http.Client{
+	c := &containerClient{dial: (&net.Dialer{Timeout: dialTimeout}).DialContext}
+	c.http = &http.Client{
 		Transport: &http.Transport{
-			DialContext:            dialProven,
+			DialContext:            c.dialProven,
 			DisableKeepAlives:      true,
 			DisableCompression:     true,
 			MaxResponseHeaderBytes: 16 << 10,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	}
+	return c
 }
 
 // tokenKey is the place in a context of the Token that a dialed container has to know.
@@ -64,12 +70,12 @@ type tokenKey struct{}
 
 // dialProven opens a connection to the container that knows the token in ctx.
 // bootapi.ErrStranger if something else answers.
-func dialProven(ctx context.Context, network, address string) (net.Conn, error) {
+func (c *containerClient) dialProven(ctx context.Context, network, address string) (net.Conn, error) {
 	token, ok := ctx.Value(tokenKey{}).(Token)
 	if !ok {
 		return nil, errors.New("a container is spoken to for a session only")
 	}
-	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, address)
+	conn, err := c.dial(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +91,7 @@ func dialProven(ctx context.Context, network, address string) (net.Conn, error) 
 // prove checks that what answers at an address knows the token's hash.
 // bootapi.ErrStranger if it answers, but not so.
 func (c *containerClient) prove(ctx context.Context, address string, token Token) error {
-	conn, err := dialProven(context.WithValue(ctx, tokenKey{}, token), "tcp", address)
+	conn, err := c.dialProven(context.WithValue(ctx, tokenKey{}, token), "tcp", address)
 	if err != nil {
 		return err
 	}

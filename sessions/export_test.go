@@ -1,6 +1,10 @@
 package sessions
 
-import "time"
+import (
+	"context"
+	"net"
+	"time"
+)
 
 // Remembered is how many unknown ids a service remembers.
 func Remembered(s *Service) int {
@@ -44,3 +48,11 @@ func FillRoutes(s *Service, n int) []string {
 	}
 	return ids
 }
+
+// SetDial sets how a service reaches its containers. Not after Start.
+func SetDial(s *Service, dial func(ctx context.Context, network, address string) (net.Conn, error)) {
+	s.containers.dial = dial
+}
+
+// Routes is how many sessions have a route.
+func Routes(s *Service) int { return len(s.routes.all()) }
