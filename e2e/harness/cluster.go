@@ -13,9 +13,11 @@ import (
 
 // ClusterOptions say what a cluster is made of.
 type ClusterOptions struct {
-	// Edges is how many there are. Default: 3. The first one is built with the race
-	// detector.
+	// Edges is how many there are. Default: 3.
 	Edges int
+	// Bin is the folder of their binaries. Default: Raced for the first edge, Released
+	// for the others.
+	Bin string
 	// Lease is how long an edge that has died is waited for. Default: 2 s.
 	Lease time.Duration
 	// Router are further lines of webordinary_router.
@@ -52,9 +54,13 @@ func NewCluster(t testing.TB, o ClusterOptions) *Cluster {
 	for range o.Edges + 1 {
 		tables, ecs := NewGate(t, db.URL), NewGate(t, c.ECS.URL)
 		c.DynamoDB, c.ToECS = append(c.DynamoDB, tables), append(c.ToECS, ecs)
-		bin := Released(t)
-		if len(c.Edges) == 0 {
+		bin := o.Bin
+		switch {
+		case bin != "":
+		case len(c.Edges) == 0:
 			bin = Raced(t)
+		default:
+			bin = Released(t)
 		}
 		on := fmt.Sprintf("dynamodb {\n\t\t\tendpoint %s\n\t\t\ttable_prefix %s\n\t\t}\n", tables.URL, prefix)
 		global := fmt.Sprintf("\t\tlease %s\n\t\tconfig_store %s\t\tregistry %[2]s", o.Lease, on) + fmt.Sprintf(

@@ -207,21 +207,25 @@ func (e *ECS) Output(t Task) string {
 	return string(text)
 }
 
-// ReadyAt is when a task's container wrote that its site answers; zero if it has not.
+// ReadyAt is when a task's container wrote that its site answers, which is waited for.
 func (e *ECS) ReadyAt(t Task) time.Time {
 	e.t.Helper()
-	for line := range strings.Lines(e.Output(t)) {
-		var entry struct {
-			Time    string `json:"time"`
-			Message string `json:"msg"`
+	var at time.Time
+	Eventually(e.t, Patience, "the container says that its site answers", func() bool {
+		for line := range strings.Lines(e.Output(t)) {
+			var entry struct {
+				Time    string `json:"time"`
+				Message string `json:"msg"`
+			}
+			if json.Unmarshal([]byte(line), &entry) == nil && entry.Message == "session ready" {
+				var err error
+				at, err = time.Parse(time.RFC3339Nano, entry.Time)
+				require.NoError(e.t, err, line)
+			}
 		}
-		if json.Unmarshal([]byte(line), &entry) == nil && entry.Message == "session ready" {
-			at, err := time.Parse(time.RFC3339Nano, entry.Time)
-			require.NoError(e.t, err, line)
-			return at
-		}
-	}
-	return time.Time{}
+		return !at.IsZero()
+	})
+	return at
 }
 
 func (e *ECS) get(what string, to any) {

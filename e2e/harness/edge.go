@@ -362,6 +362,11 @@ func (e *Edge) CreateSession(s *Site, args ...string) *Session {
 	return &session
 }
 
+// SessionOf is a session that was made otherwise, of which the id alone is known.
+func (e *Edge) SessionOf(s *Site, id string) *Session {
+	return &Session{SessionID: id, ClientID: s.ID, edge: e, host: s.Host}
+}
+
 // On is the session as it is seen by another edge of its cluster.
 func (s *Session) On(e *Edge) *Session {
 	on := *s

@@ -45,6 +45,7 @@ var steps = []struct {
 
 // Whenever the waking edge dies, another one carries the wake through.
 func TestWakingEdgeKilled(t *testing.T) {
+	t.Parallel()
 	api := harness.NewAPI(t)
 	c := harness.NewCluster(t, harness.ClusterOptions{
 		Router: "\t\thold_timeout 3m\n",

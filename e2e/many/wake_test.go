@@ -3,6 +3,7 @@ package many
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -48,6 +49,7 @@ func call(e *harness.Edge, session *harness.Session, body string) string {
 }
 
 func TestOneStartHoweverManyAskOnManyEdges(t *testing.T) {
+	t.Parallel()
 	const visitors = 1000
 	api := harness.NewAPI(t)
 	c := harness.NewCluster(t, harness.ClusterOptions{
@@ -97,4 +99,41 @@ func TestOneStartHoweverManyAskOnManyEdges(t *testing.T) {
 		require.Empty(t, c.ECS.Running(session.SessionID))
 	}
 	t.Logf("with %d visitors, from the site's answer to the first call through each edge, %s", visitors, distribution(took))
+}
+
+// soon is how long after its site answers a session is promised to be served by every
+// edge. It is measured where nothing else runs; in an ordinary run it is printed alone.
+const soon = 300 * time.Millisecond
+
+func TestEveryEdgeServesSoon(t *testing.T) {
+	api := harness.NewAPI(t)
+	c := harness.NewCluster(t, harness.ClusterOptions{
+		Bin:    harness.Released(t),
+		Router: "\t\thold_timeout 3m\n",
+		ECS:    harness.ECSOptions{APIUpstream: api.URL, Moods: harness.Worst()},
+	})
+	site := c.NewSite("amelia", harness.SiteOptions{})
+	c.Start()
+	var took []time.Duration
+	for range times(3, 50) {
+		session := c.NewAsleep(site)
+		at := make([]time.Time, len(c.Edges))
+		var wg sync.WaitGroup
+		for i, e := range c.Edges {
+			wg.Go(func() {
+				assert.Equal(t, "API", call(e, session, "held"))
+				at[i] = time.Now()
+			})
+		}
+		wg.Wait()
+		ready := c.ECS.ReadyAt(requireOneContainer(t, c, session, 1))
+		for _, at := range at {
+			took = append(took, at.Sub(ready))
+		}
+		c.Edges[0].CLI("session", "delete", session.SessionID)
+	}
+	t.Logf("from the site's answer to a call that was held by an edge, %s", distribution(took))
+	if torture() {
+		assert.LessOrEqual(t, slices.Max(took), soon)
+	}
 }
