@@ -136,7 +136,7 @@ func TestContainerIsLost(t *testing.T) {
 			})
 		}
 		t.Run("its address is another client's", func(t *testing.T) {
-			c.Edges[0].CLI("session", "sleep", bramble.SessionID)
+			asleep(t, c, c.Edges[0], bramble.Session)
 			requireServed(t, c, amelia)
 			before := len(c.ECS.Tasks(amelia.SessionID))
 			lost := c.ECS.Task(amelia.SessionID)

@@ -61,6 +61,20 @@ func visit(e *harness.Edge, session *harness.Session, site *harness.Site, pause 
 	return "still waiting"
 }
 
+// asleep puts a session to sleep by an edge. Another edge may notice at the same moment
+// that its container is gone, and be the one that takes note of it.
+func asleep(t *testing.T, c *harness.Cluster, e *harness.Edge, session *harness.Session) {
+	t.Helper()
+	harness.Eventually(t, harness.Patience, "the session sleeps", func() bool {
+		r := e.Run("", "webordinary", "session", "sleep", session.SessionID)
+		if r.Code != 0 {
+			require.Contains(t, r.Err, "another edge", r.Out)
+		}
+		return r.Code == 0
+	})
+	require.Empty(t, c.ECS.Running(session.SessionID))
+}
+
 // distribution says how times are spread.
 func distribution(took []time.Duration) string {
 	slices.Sort(took)

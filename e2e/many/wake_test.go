@@ -95,8 +95,7 @@ func TestOneStartHoweverManyAskOnManyEdges(t *testing.T) {
 		for _, at := range first.at {
 			took = append(took, at.Sub(ready))
 		}
-		c.Edges[round%len(c.Edges)].CLI("session", "sleep", session.SessionID)
-		require.Empty(t, c.ECS.Running(session.SessionID))
+		asleep(t, c, c.Edges[round%len(c.Edges)], session)
 	}
 	t.Logf("with %d visitors, from the site's answer to the first call through each edge, %s", visitors, distribution(took))
 }
