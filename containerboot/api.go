@@ -29,7 +29,9 @@ func (x *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case bootapi.PathStatus:
 		if allow(w, r, http.MethodGet, http.MethodHead) {
-			answer(w, http.StatusOK, x.board.Status())
+			status := x.board.Status()
+			status.Busy = x.job.busy()
+			answer(w, http.StatusOK, status)
 		}
 		return
 	case bootapi.PathEvents:
@@ -43,11 +45,11 @@ func (x *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer x.writes.Add(-1)
 	}
 	socket := activity.IsUpgrade(r)
-	if x.board.Phase() == bootapi.PhaseStopping {
-		unavailable(w, "the session is being put to sleep")
+	switch verdict := x.drain.admit(activity.Counts(r), write, socket); {
+	case verdict == drainEnding, x.board.Phase() == bootapi.PhaseStopping:
+		ending(w)
 		return
-	}
-	if x.isQuiesced() && (write || socket) {
+	case verdict == drainHolds:
 		unavailable(w, "the session is being put to sleep")
 		return
 	}

@@ -93,7 +93,9 @@
 //
 //	POST /.boot/proof    shows that this container was started with the token's hash
 //	POST /.boot/claim    takes the claim; the same again is answered alike, any other 409
-//	POST /.boot/quiesce  prepares for the stop, if idle for long enough
+//	POST /.boot/quiesce  saves, and agrees to its end, if idle for long enough
+//	POST /.boot/commit   ends, unless somebody came since it agreed
+//	POST /.boot/recall   somebody comes, though not by this connection
 //	GET  /api/health     200 when the site answers, else 503 with the status
 //	GET  /api/status     the status
 //	GET  /api/events     the same as a stream of events, with the tools' output
@@ -106,8 +108,8 @@
 //
 // # End
 //
-// On SIGTERM, SIGINT, at the end of the parent's pipe, and when no edge has been
-// heard of for as long as the claim says: take no more requests, close sockets, let
+// On SIGTERM, SIGINT, at the end of the parent's pipe, after a commit, and when no edge
+// has been heard of for as long as the claim or the last quiesce says: take no more requests, close sockets, let
 // requests under way end and stop what is being built (7 s at most), save (20 s at
 // most, a bundle in the cache included where the remote does not answer), end: all
 // within 30 s.

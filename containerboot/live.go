@@ -44,11 +44,13 @@ func live(ctx context.Context, s *settings, listener net.Listener, log *zap.Logg
 		if err != nil {
 			return nil, err
 		}
+		x.end, x.abandonAfter = end, srv.abandonAfter
 		board.Claimed(claim.SessionID, claim.Epoch)
 		log.Info("session claimed")
 		running.Go(func() { x.run(ctx) })
 		if claim.AbandonAfterSeconds > 0 {
-			running.Go(func() { srv.watch(ctx, time.Duration(claim.AbandonAfterSeconds)*time.Second, end) })
+			srv.abandonAfter(time.Duration(claim.AbandonAfterSeconds) * time.Second)
+			running.Go(func() { srv.watch(ctx, end) })
 		}
 		return x, nil
 	}
@@ -90,16 +92,16 @@ func live(ctx context.Context, s *settings, listener net.Listener, log *zap.Logg
 	return srv.stop(context.WithoutCancel(ctx), context.Cause(ctx), web, &running, log, code)
 }
 
-// watch ends the container when no edge has been heard of for a time.
-func (s *server) watch(ctx context.Context, atMost time.Duration, end context.CancelCauseFunc) {
-	tick := time.NewTicker(min(watchEvery, atMost))
+// watch ends the container when no edge has been heard of for too long.
+func (s *server) watch(ctx context.Context, end context.CancelCauseFunc) {
+	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if s.silence() >= atMost {
+			if s.silence() >= time.Duration(s.patience.Load()) {
 				end(errAbandoned)
 				return
 			}

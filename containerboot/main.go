@@ -107,6 +107,7 @@ var (
 	errParentGone = errors.New("the parent process is gone")
 	errAbandoned  = errors.New("no edge was heard of for too long")
 	errUnclaimed  = errors.New("never claimed")
+	errCommitted  = errors.New("put to sleep by an edge")
 )
 
 // stopOnSignal ends everything at the first SIGTERM or SIGINT. Further ones change

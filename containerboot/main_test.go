@@ -335,6 +335,13 @@ func (c *container) quiesce(idle time.Duration) bootapi.QuiesceReply {
 	return decode[bootapi.QuiesceReply](c.t, body)
 }
 
+func (c *container) commit(drain string) bootapi.CommitReply {
+	c.t.Helper()
+	code, body := c.post(bootapi.PathCommit, bootapi.CommitRequest{Drain: drain})
+	require.Equal(c.t, http.StatusOK, code, body)
+	return decode[bootapi.CommitReply](c.t, body)
+}
+
 // exited waits for the end and returns the exit status.
 func (c *container) exited() int {
 	c.t.Helper()

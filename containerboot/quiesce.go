@@ -13,57 +13,119 @@ import (
 )
 
 const (
-	// quiesceFor is how long writes stay refused after a container agreed to its
-	// stop. If it was not stopped by then the edge gave up; the stop saves once more,
-	// so nothing written later is lost.
-	quiesceFor = 2 * time.Minute
 	// quiesceWrites is how long writes that are under way may take to end.
 	quiesceWrites = 5 * time.Second
 	// quiescePoll is how often they are looked at.
 	quiescePoll = 20 * time.Millisecond
 )
 
+// calledOff is why a drain came to nothing.
+const calledOff = "somebody came"
+
 func (x *session) serveQuiesce(w http.ResponseWriter, r *http.Request) {
 	var req bootapi.QuiesceRequest
 	if !readPost(w, r, maxMessage, &req) {
 		return
 	}
-	if req.IdleMillis < 0 {
-		refuse(w, http.StatusBadRequest, "idleMillis: must not be negative")
-		return
+	for field, n := range map[string]int64{
+		"idleMillis": req.IdleMillis, "maxLifetimeMillis": req.MaxLifetimeMillis, "abandonAfterSeconds": req.AbandonAfterSeconds,
+	} {
+		if n < 0 {
+			refuse(w, http.StatusBadRequest, field+": must not be negative")
+			return
+		}
 	}
-	answer(w, http.StatusOK, x.quiesce(r.Context(), time.Duration(req.IdleMillis)*time.Millisecond))
+	if req.AbandonAfterSeconds > 0 {
+		x.abandonAfter(time.Duration(req.AbandonAfterSeconds) * time.Second)
+	}
+	answer(w, http.StatusOK, x.quiesce(r.Context(), req))
 }
 
-// quiesce prepares for the stop, unless the session was in use within the last
-// `atLeast`, or is building. Zero asks for the stop whatever goes on: what is being
-// built is interrupted. What nobody waits for, such as the fetch after a boot, always
-// is. Writes are taken again when ctx, whoever asked, ends before it agreed.
-func (x *session) quiesce(ctx context.Context, atLeast time.Duration) bootapi.QuiesceReply {
+// serveCommit ends the container, unless the drain that it agreed to was called off.
+func (x *session) serveCommit(w http.ResponseWriter, r *http.Request) {
+	var req bootapi.CommitRequest
+	if !readPost(w, r, maxMessage, &req) {
+		return
+	}
+	idle := func() time.Duration {
+		d, _ := x.account.Idle()
+		return d
+	}
+	if x.drain.commit(req.Drain, idle) {
+		x.board.Enter(bootapi.PhaseStopping, "")
+		defer x.end(errCommitted) // after the answer: what comes late is saved then
+		answer(w, http.StatusOK, bootapi.CommitReply{Committed: true})
+		return
+	}
+	since, kind := x.account.Idle()
+	answer(w, http.StatusOK, bootapi.CommitReply{
+		// The answer to an earlier one may have been lost, or it ends for another reason.
+		Committed:  x.drain.committed() || x.board.Phase() == bootapi.PhaseStopping,
+		IdleMillis: since.Milliseconds(), ActivityKind: kind, Reason: calledOff,
+	})
+}
+
+// serveRecall calls a drain off for somebody who asks for the session at an edge which
+// may not send requests to it yet.
+func (x *session) serveRecall(w http.ResponseWriter, r *http.Request) {
+	if !allow(w, r, http.MethodPost) {
+		return
+	}
+	serves := x.drain.admit(true, true, false) == drainServes && x.board.Phase() != bootapi.PhaseStopping
+	if serves {
+		x.account.Touch(activity.KindDocument)
+	}
+	answer(w, http.StatusOK, bootapi.RecallReply{Serves: serves})
+}
+
+// quiesce prepares for the stop, unless the session was in use within the time asked
+// for, or is building. Zero asks for the stop whatever goes on, and so does the end of
+// its lifetime: what is being built is interrupted. What nobody waits for, such as the
+// fetch after a boot, always is. The drain is off when ctx, whoever asked, ends before
+// the container agreed.
+func (x *session) quiesce(ctx context.Context, req bootapi.QuiesceRequest) bootapi.QuiesceReply {
+	atLeast := time.Duration(req.IdleMillis) * time.Millisecond
+	lived := time.Since(x.born)
+	expired := req.MaxLifetimeMillis > 0 && lived.Milliseconds() >= req.MaxLifetimeMillis
+	if expired {
+		atLeast = 0
+	}
 	reply, ok := x.mayQuiesce(atLeast)
+	reply.LivedMillis, reply.Expired = lived.Milliseconds(), expired
 	if !ok {
 		return reply
 	}
-	until := x.holdWrites()
-	leave := context.AfterFunc(ctx, func() { x.takeWrites(until) })
+	name, ok := x.drain.begin(atLeast == 0)
+	if !ok {
+		reply.Ending, reply.Reason = x.drain.committed(), "being put to sleep already"
+		return reply
+	}
+	leave := context.AfterFunc(ctx, func() { x.drain.cancel(name) })
 	reply, ok = x.settle(ctx, atLeast, reply)
 	if !leave() && ok {
-		reply.Agreed, reply.Reason, ok = false, "whoever asked is gone", false
+		reply.Reason, ok = "whoever asked is gone", false
+	}
+	if ok && !x.drain.agree(name) {
+		idle, kind := x.account.Idle()
+		reply.IdleMillis, reply.ActivityKind = idle.Milliseconds(), kind
+		reply.Reason, ok = calledOff, false
 	}
 	if !ok {
-		x.takeWrites(until)
+		x.drain.cancel(name)
+		return reply
 	}
+	reply.Agreed, reply.Drain = true, name
 	return reply
 }
 
 // mayQuiesce says whether the session is as idle as asked, or why not.
 func (x *session) mayQuiesce(atLeast time.Duration) (bootapi.QuiesceReply, bool) {
 	idle, kind := x.account.Idle()
-	reply := bootapi.QuiesceReply{IdleMillis: idle.Milliseconds()}
+	reply := bootapi.QuiesceReply{IdleMillis: idle.Milliseconds(), ActivityKind: kind}
 	what := x.job.busy()
 	switch {
 	case x.board.Phase() == bootapi.PhaseStopping:
-		reply.Reason = "stopping already"
+		reply.Ending, reply.Reason = true, "stopping already"
 	case atLeast == 0:
 		return reply, true
 	case what != "":
@@ -94,28 +156,14 @@ func (x *session) settle(ctx context.Context, atLeast time.Duration, reply boota
 	result, err := x.save(x.life, saveBySleep, saveGrace) //nolint:contextcheck // it does not end with who asked
 	if err != nil {
 		x.log.Error("saving before sleep failed", zap.Error(err))
-		reply.Reason = "save failed: " + causeOf(err)
+		reply.SaveFailed, reply.Reason = true, "save failed: "+causeOf(err)
 		return reply, false
 	}
 	// Somebody may have come while the work was being saved.
-	reply, ok := x.mayQuiesce(atLeast)
-	if ok {
-		reply.Agreed, reply.Save = true, &result
-	}
-	return reply, ok
+	now, ok := x.mayQuiesce(atLeast)
+	now.LivedMillis, now.Expired, now.Save = reply.LivedMillis, reply.Expired, &result
+	return now, ok
 }
-
-// holdWrites refuses writes from now on, for a time, and returns its end for takeWrites.
-func (x *session) holdWrites() int64 {
-	until := int64(time.Since(x.born) + quiesceFor)
-	x.quiesced.Store(until)
-	return until
-}
-
-// takeWrites takes writes again, unless they were held once more since.
-func (x *session) takeWrites(until int64) { x.quiesced.CompareAndSwap(until, 0) }
-
-func (x *session) isQuiesced() bool { return int64(time.Since(x.born)) < x.quiesced.Load() }
 
 // waitForWrites lets writes that are under way end, so that they are saved too, and
 // reports whether they did. No more must be taken by then.

@@ -42,17 +42,107 @@ func TestQuiesce(t *testing.T) {
 
 	code, _ = c.get("/")
 	assert.Equal(t, http.StatusOK, code, "reading goes on")
+	reply := c.commit(r.Drain)
+	assert.True(t, reply.Committed, "a read is nobody's return")
+	assert.Zero(t, c.exited(), "it ends by itself")
+	assert.Contains(t, c.logged(), "put to sleep by an edge")
+}
+
+// TestSleepByHand is called off by nobody.
+func TestSleepByHand(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, plainSite)
+	c, _ := w.ready(w.claim("s1"))
+	code, body := c.post(bootapi.PathQuiesce, bootapi.QuiesceRequest{IdleMillis: -1})
+	assert.Equal(t, http.StatusBadRequest, code, body)
+	assert.False(t, c.commit("").Committed, "nothing was agreed to")
+	w.edit("s1")
+	r := c.quiesce(0)
+	require.True(t, r.Agreed, r.Reason)
+	assert.Equal(t, "remote", r.Save.Where)
 	for _, path := range []string{"/", "/api/agent", bootapi.PathSave, bootapi.PathRebuild} {
 		resp := c.request(http.MethodPost, path, nil) //nolint:bodyclose // closed by Cleanup
 		assert.Equal(t, http.StatusServiceUnavailable, resp.StatusCode, path)
 		assert.NotEmpty(t, resp.Header.Get("Retry-After"), path)
+		assert.Empty(t, resp.Header.Get(bootapi.HeaderRefused), path)
 	}
-	r = c.quiesce(0)
-	require.True(t, r.Agreed)
-	assert.Equal(t, "nothing", r.Save.Where)
-	code, body := c.post(bootapi.PathQuiesce, bootapi.QuiesceRequest{IdleMillis: -1})
-	assert.Equal(t, http.StatusBadRequest, code, body)
+	code, _ = c.get("/", "Sec-Fetch-Mode", "navigate")
+	assert.Equal(t, http.StatusOK, code, "it can still be looked at")
+	again := c.quiesce(0)
+	require.True(t, again.Agreed)
+	assert.Equal(t, "nothing", again.Save.Where)
+	assert.False(t, c.commit(r.Drain).Committed, "the first drain is another's by now")
+	assert.False(t, c.quiesce(time.Millisecond).Agreed, "a lesser one does not take its place")
+	assert.True(t, c.commit(again.Drain).Committed)
+	assert.Zero(t, c.exited())
+}
+
+// TestWhoComesCallsTheDrainOff is by whichever edge they come.
+func TestWhoComesCallsTheDrainOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, plainSite)
+	c, _ := w.ready(w.claim("s1"))
+	c.await(func() bool { return !strings.HasPrefix(c.quiesce(time.Hour).Reason, "busy") })
+	for name, tc := range map[string]struct {
+		come func()
+		off  bool
+	}{
+		"a document": {func() { c.get("/", "Sec-Fetch-Mode", "navigate") }, true},
+		"a write":    {func() { c.post("/api/agent", nil) }, true},
+		"at an edge without a route": {func() {
+			code, body := c.post(bootapi.PathRecall, nil)
+			assert.Equal(t, http.StatusOK, code)
+			assert.True(t, decode[bootapi.RecallReply](t, body).Serves)
+		}, true},
+		"a poll":           {func() { c.get("/api/poll", "Sec-Fetch-Mode", "cors") }, false},
+		"a bot":            {func() { c.get("/", "Sec-Fetch-Mode", "navigate", bootapi.HeaderActivity, bootapi.ActivityNone) }, false},
+		"a bot that posts": {func() { c.post("/", nil, bootapi.HeaderActivity, bootapi.ActivityNone) }, false},
+	} {
+		var r bootapi.QuiesceReply
+		c.await(func() bool {
+			r = c.quiesce(time.Millisecond)
+			return r.Agreed
+		})
+		tc.come()
+		if !tc.off {
+			now := c.quiesce(time.Hour)
+			assert.Equal(t, r.ActivityKind, now.ActivityKind, name)
+			assert.Greater(t, now.IdleMillis, r.IdleMillis-1, name)
+			continue
+		}
+		reply := c.commit(r.Drain)
+		assert.False(t, reply.Committed, name)
+		assert.Equal(t, "somebody came", reply.Reason)
+	}
+	c.await(func() bool { return c.quiesce(time.Millisecond).Agreed })
 	assert.Zero(t, c.stop())
+}
+
+// TestLifetime is measured by the container's own clock.
+func TestLifetime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, plainSite)
+	c, _ := w.ready(w.claim("s1"))
+	ask := func(lifetime time.Duration) bootapi.QuiesceReply {
+		c.get("/", "Sec-Fetch-Mode", "navigate")
+		code, body := c.post(bootapi.PathQuiesce, bootapi.QuiesceRequest{
+			IdleMillis: time.Hour.Milliseconds(), MaxLifetimeMillis: lifetime.Milliseconds(),
+		})
+		require.Equal(t, http.StatusOK, code, body)
+		return decode[bootapi.QuiesceReply](t, body)
+	}
+	w.edit("s1")
+	r := ask(time.Hour)
+	assert.False(t, r.Agreed)
+	assert.Positive(t, r.LivedMillis)
+	r = ask(time.Duration(r.LivedMillis) * time.Millisecond)
+	require.True(t, r.Agreed, r.Reason)
+	assert.True(t, r.Expired)
+	assert.Equal(t, "remote", r.Save.Where)
+	c.get("/", "Sec-Fetch-Mode", "navigate")
+	assert.True(t, c.commit(r.Drain).Committed, "whatever happens")
+	assert.Zero(t, c.exited())
+	w.assertSaved("s1")
 }
 
 // TestQuiesceWhileBuilding is refused, unless the sleep is asked for whatever goes on.

@@ -37,6 +37,7 @@ type server struct {
 	born     time.Time
 	heard    atomic.Int64 // when an edge was last heard of, in nanoseconds since born
 	inFlight atomic.Int64
+	patience atomic.Int64 // how long no edge may be heard of, in nanoseconds
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -51,7 +52,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	private := strings.HasPrefix(r.URL.Path, bootapi.PathPrivate)
 	if !s.admits(r, private) {
-		w.Header().Set(bootapi.HeaderRefused, "token")
+		w.Header().Set(bootapi.HeaderRefused, bootapi.RefusedToken)
 		refuse(w, http.StatusMisdirectedRequest, "this is another session's container")
 		return
 	}
@@ -81,6 +82,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == bootapi.PathQuiesce && s.tokenHash != "":
 		session.serveQuiesce(w, r)
+	case r.URL.Path == bootapi.PathCommit && s.tokenHash != "":
+		session.serveCommit(w, r)
+	case r.URL.Path == bootapi.PathRecall && s.tokenHash != "":
+		session.serveRecall(w, r)
 	case private:
 		refuse(w, http.StatusNotFound, "no such path")
 	default:
@@ -113,6 +118,9 @@ func (s *server) admits(r *http.Request, private bool) bool {
 
 // hear notes that an edge was heard of. Clocks that are set do not matter to it.
 func (s *server) hear() { s.heard.Store(int64(time.Since(s.born))) }
+
+// abandonAfter sets for how long no edge may be heard of before the container ends.
+func (s *server) abandonAfter(d time.Duration) { s.patience.Store(int64(d)) }
 
 // silence is how long no edge has been heard of. A request being served is an edge's.
 func (s *server) silence() time.Duration {
@@ -191,6 +199,12 @@ func refuse(w http.ResponseWriter, code int, why string) {
 func unavailable(w http.ResponseWriter, why string) {
 	w.Header().Set("Retry-After", "2")
 	refuse(w, http.StatusServiceUnavailable, why)
+}
+
+// ending refuses for good: the session is somewhere else from now on.
+func ending(w http.ResponseWriter) {
+	w.Header().Set(bootapi.HeaderRefused, bootapi.RefusedEnding)
+	unavailable(w, "the session is being put to sleep")
 }
 
 // withPath returns a shallow copy of a request for the end of its path.

@@ -42,8 +42,11 @@ type session struct {
 
 	prepared atomic.Bool  // there is a working tree to save
 	writes   atomic.Int64 // requests under way that are other than plain reads
-	// quiesced is until when no writes are taken, since born; 0 if they are.
-	quiesced atomic.Int64
+	drain    drain
+	// end ends the container, for a reason.
+	end context.CancelCauseFunc
+	// abandonAfter sets for how long no edge may be heard of before the container ends.
+	abandonAfter func(time.Duration)
 	// turn holds one token: whoever has it may build in the workspace, or save it. A
 	// save never sees an output folder that is moved.
 	turn chan struct{}

@@ -258,11 +258,8 @@ func (b *boot) follow(ctx context.Context) error {
 // ready writes down that the site answers and opens the way to it.
 func (b *boot) ready(ctx context.Context) error {
 	b.timings.enter(bootapi.PhaseReady)
-	idle := b.s.idleTimeout(b.client)
-	b.e.mu.Lock()
-	b.e.hearEvery = abandonAfter(idle) / 2
-	b.e.mu.Unlock()
-	err := b.h.apply(ctx, Event{Kind: EventReady, AskAt: time.Now().Add(b.s.nextAsk(b.e, idle, 0)).UTC()})
+	limits := b.s.limitsFor(b.client.Settings)
+	err := b.h.apply(ctx, Event{Kind: EventReady, AskAt: time.Now().Add(limits.nextAsk(0, time.Since(b.timings.started))).UTC()})
 	if err != nil {
 		return err
 	}
@@ -346,7 +343,7 @@ func (b *boot) claim(ctx context.Context) (bootapi.Claim, error) {
 	return bootapi.Claim{
 		Token: string(r.Start.Token), SessionID: r.SessionID, ClientID: r.ClientID, Epoch: r.Epoch,
 		Site: site, EditBranch: r.EditBranch, Prefix: Prefix(r.SessionID), EditHosts: hosts,
-		AbandonAfterSeconds: int64(abandonAfter(b.s.idleTimeout(c)).Seconds()),
+		AbandonAfterSeconds: int64(b.s.limitsFor(c.Settings).abandonAfter().Seconds()),
 		Instruction:         r.Instruction,
 	}, nil
 }

@@ -113,17 +113,42 @@ func (c *containerClient) claim(ctx context.Context, address string, claim boota
 	return status, nil
 }
 
-// quiesce asks the container to prepare for its stop if it has been idle for so long.
-func (c *containerClient) quiesce(ctx context.Context, address string, token Token, idle time.Duration) (bootapi.QuiesceReply, error) {
+// quiesce asks the container to save and to agree to its stop.
+func (c *containerClient) quiesce(ctx context.Context, address string, token Token, q bootapi.QuiesceRequest) (bootapi.QuiesceReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, quiesceTimeout)
 	defer cancel()
 	var reply bootapi.QuiesceReply
-	req := bootapi.QuiesceRequest{IdleMillis: idle.Milliseconds()}
-	if err := c.post(ctx, address, bootapi.PathQuiesce, token, req, &reply); err != nil {
+	if err := c.post(ctx, address, bootapi.PathQuiesce, token, q, &reply); err != nil {
 		return reply, fmt.Errorf("asking the container to quiesce: %w", err)
 	}
 	reply.Reason = clip(reply.Reason, maxRefusal)
 	return reply, nil
+}
+
+// commit asks a container that has agreed to a drain to end.
+func (c *containerClient) commit(ctx context.Context, address string, token Token, drain string) (bootapi.CommitReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
+	defer cancel()
+	var reply bootapi.CommitReply
+	if err := c.post(ctx, address, bootapi.PathCommit, token, bootapi.CommitRequest{Drain: drain}, &reply); err != nil {
+		return reply, fmt.Errorf("asking the container to end: %w", err)
+	}
+	return reply, nil
+}
+
+// recall tells a container that somebody asks for its session. errEnding if it ends.
+func (c *containerClient) recall(ctx context.Context, address string, token Token) error {
+	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
+	defer cancel()
+	var reply bootapi.RecallReply
+	switch err := c.post(ctx, address, bootapi.PathRecall, token, struct{}{}, &reply); {
+	case err != nil:
+		return fmt.Errorf("telling the container that somebody came: %w", err)
+	case !reply.Serves:
+		return errEnding
+	default:
+		return nil
+	}
 }
 
 // serves checks that the container at an address is the right one, and has not begun

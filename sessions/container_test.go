@@ -33,6 +33,10 @@ type container struct {
 	asked   []int64 // idleMillis of each quiesce
 	paths   map[string]int
 	idle    time.Duration
+	drain   string // agreed to
+	forced  bool
+	drains  int // that were agreed to
+	came    int // times that somebody was said to have come
 	stops   int
 	reason  string
 	dead    bool
@@ -49,6 +53,10 @@ type script struct {
 	stranger  bool             // proves itself wrongly
 	silent    bool             // listens for nobody
 	idle      time.Duration    // for how long nobody has used it, until that is set
+	lived     time.Duration    // how long ago it was claimed
+	busy      bool             // does not agree to its stop unless forced
+	// committing: nil or closed: it may answer the question that ends it.
+	committing <-chan struct{}
 }
 
 func newContainer(ref string, req sessions.StartRequest, s script) (*container, error) {
@@ -123,6 +131,24 @@ func (c *container) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		answer(w, c.quiesce(req))
+	case bootapi.PathCommit, bootapi.PathRecall:
+		if !bootapi.TokenMatches(bearer, c.req.TokenHash) {
+			w.WriteHeader(http.StatusMisdirectedRequest)
+			return
+		}
+		if r.URL.Path == bootapi.PathRecall {
+			answer(w, bootapi.RecallReply{Serves: c.come()})
+			return
+		}
+		var req bootapi.CommitRequest
+		if json.NewDecoder(r.Body).Decode(&req) != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		if c.script.committing != nil {
+			<-c.script.committing
+		}
+		answer(w, c.commit(req))
 	case bootapi.PathStatus:
 		if !bootapi.TokenMatches(r.Header.Get(bootapi.HeaderToken), c.req.TokenHash) {
 			w.WriteHeader(http.StatusMisdirectedRequest)
@@ -203,13 +229,55 @@ func (c *container) quiesce(req bootapi.QuiesceRequest) bootapi.QuiesceReply {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.asked = append(c.asked, req.IdleMillis)
+	reply := bootapi.QuiesceReply{IdleMillis: c.idle.Milliseconds(), ActivityKind: "document", LivedMillis: c.script.lived.Milliseconds()}
+	reply.Expired = req.MaxLifetimeMillis > 0 && reply.LivedMillis >= req.MaxLifetimeMillis
 	switch {
+	case c.status.Phase == bootapi.PhaseStopping:
+		reply.Ending = true
+	case c.script.busy && req.IdleMillis > 0 && !reply.Expired:
+		reply.Busy, reply.Reason = true, "busy: building"
 	case c.script.saveError != "":
-		return bootapi.QuiesceReply{IdleMillis: c.idle.Milliseconds(), Reason: "save failed: " + c.script.saveError}
-	case c.idle.Milliseconds() < req.IdleMillis:
-		return bootapi.QuiesceReply{IdleMillis: c.idle.Milliseconds(), Reason: "active: document"}
+		reply.SaveFailed, reply.Reason = true, "save failed: "+c.script.saveError
+	case reply.IdleMillis < req.IdleMillis && !reply.Expired:
+		reply.Reason = "active: document"
+	default:
+		c.drains++
+		c.drain, c.forced = fmt.Sprint("drain-", c.drains), req.IdleMillis == 0 || reply.Expired
+		reply.Agreed, reply.Drain, reply.Save = true, c.drain, &bootapi.SaveResult{Where: "remote"}
 	}
-	return bootapi.QuiesceReply{Agreed: true, IdleMillis: c.idle.Milliseconds(), Save: &bootapi.SaveResult{Where: "remote"}}
+	return reply
+}
+
+// come is somebody's visit: it calls a drain off, unless the container ends.
+func (c *container) come() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.came++
+	if c.status.Phase == bootapi.PhaseStopping {
+		return false
+	}
+	c.idle = 0
+	if !c.forced {
+		c.drain = ""
+	}
+	return true
+}
+
+func (c *container) commit(req bootapi.CommitRequest) bootapi.CommitReply {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.drain == "" || req.Drain != c.drain {
+		return bootapi.CommitReply{Reason: "somebody came", ActivityKind: "document", Committed: c.status.Phase == bootapi.PhaseStopping}
+	}
+	c.status = bootapi.Status{Phase: bootapi.PhaseStopping}
+	return bootapi.CommitReply{Committed: true}
+}
+
+// visits is how often somebody came.
+func (c *container) visits() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.came
 }
 
 func (c *container) setIdle(d time.Duration) {

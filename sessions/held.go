@@ -10,6 +10,8 @@ import (
 var (
 	// errLeaseLost: another edge has taken the session over, or it was deleted.
 	errLeaseLost = errors.New("another edge has taken the session over")
+	// errUnwanted ends a wake because another edge wants the session asleep.
+	errUnwanted = errors.New("the session is to sleep")
 	// errInterrupted ends a wake because the session is to be put to sleep or deleted.
 	errInterrupted = errors.New("interrupted")
 )
@@ -84,7 +86,8 @@ func (h *held) reread(ctx context.Context, next Record) (done bool, err error) {
 		return false, err
 	}
 	next.Version++
-	if now.Version == next.Version && now.Status == next.Status && now.Epoch == next.Epoch && now.Lease.same(next.Lease) {
+	if now.Version == next.Version && now.Status == next.Status && now.Epoch == next.Epoch && now.Lease.same(next.Lease) &&
+		now.SleepWanted == next.SleepWanted {
 		h.set(now)
 		h.e.publish(now)
 		return true, nil
@@ -95,7 +98,11 @@ func (h *held) reread(ctx context.Context, next Record) (done bool, err error) {
 		h.e.publish(now)
 		return false, errLeaseLost
 	}
+	unwanted := now.SleepWanted && !h.r.SleepWanted && next.Status != StatusFailed
 	h.set(now)
+	if unwanted {
+		return false, errUnwanted
+	}
 	return false, nil
 }
 
@@ -113,7 +120,7 @@ func (h *held) keep(ctx context.Context, lost func(error)) {
 		switch {
 		case errors.Is(err, ErrTransition) || ctx.Err() != nil:
 			return // it is settled
-		case errors.Is(err, errLeaseLost) || errors.Is(err, ErrNotFound):
+		case errors.Is(err, errLeaseLost) || errors.Is(err, ErrNotFound) || errors.Is(err, errUnwanted):
 			lost(err)
 			return
 		}

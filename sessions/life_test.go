@@ -249,6 +249,7 @@ func TestDrainThatWasWrittenUnheardIsCarriedThrough(t *testing.T) {
 	s, _ := b.edge(func(o *sessions.Options) { o.EdgeID = "edge-1" })
 	id := b.sleeping(s, "bramble")
 	b.awake(s, id)
+	b.only().setIdle(time.Hour)
 	drained, err := sessions.Next(b.record(id), sessions.Event{Kind: sessions.EventDrain, Holder: "edge-1"}, time.Now())
 	require.NoError(t, err)
 	_, err = b.registry.Update(t.Context(), drained, 0)

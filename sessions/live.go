@@ -28,9 +28,6 @@ type live struct {
 	looking  string         // what is being done to find an active session's container
 	watches  map[*Watch]struct{}
 	polling  bool // the record is being read for those who watch
-	// hearEvery is how often the container has to hear of an edge lest it ends
-	// itself; zero if it is not known.
-	hearEvery time.Duration
 }
 
 // wish is what somebody asked for while something else was being done.

@@ -7,7 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/containerboot/bootapi"
 )
 
 const (
@@ -19,48 +19,11 @@ const (
 	reapBatch = 200
 	// maxAsking is how many containers are asked at once.
 	maxAsking = 16
-	// askMost is the longest time between two questions to a container: so soon a
-	// client's new idle timeout takes effect.
-	askMost = 5 * time.Minute
-	// askLeast and askAgain bound the wait after a container that was idle for long
-	// enough, but busy, or could not save.
-	askLeast = 250 * time.Millisecond
-	askAgain = 30 * time.Second
-	// defaultIdle is the idle timeout where a client has none, which validation prevents.
-	defaultIdle = 30 * time.Minute
+	// unansweredMost is how many questions in a row a container that runs may leave
+	// unanswered: half its idle timeout lies between two, and after twice of it one
+	// that hears nobody has ended itself.
+	unansweredMost = 4
 )
-
-// idleTimeout is how long a client's sessions may be idle.
-func (s *Service) idleTimeout(c configstore.Client) time.Duration {
-	if d := s.tunables.Load().IdleTimeout; d > 0 {
-		return d
-	}
-	if c.Settings.IdleTimeoutMinutes <= 0 {
-		return defaultIdle
-	}
-	return time.Duration(c.Settings.IdleTimeoutMinutes) * time.Minute
-}
-
-// abandonAfter is after what silence of all edges a container ends itself.
-func abandonAfter(idleTimeout time.Duration) time.Duration {
-	return max(2*idleTimeout, time.Second).Round(time.Second)
-}
-
-// nextAsk is how long to wait before a container that has been idle for some time is
-// asked again. It is asked more often than need be lest it takes the edges for dead.
-func (s *Service) nextAsk(e *live, timeout, idle time.Duration) time.Duration {
-	e.mu.Lock()
-	hear := e.hearEvery
-	e.mu.Unlock()
-	if hear <= 0 { // claimed by another edge
-		hear = timeout
-	}
-	wait := timeout - idle
-	if wait <= 0 {
-		wait = min(max(timeout/4, askLeast), askAgain)
-	}
-	return max(min(wait, askMost, hear), askLeast)
-}
 
 // reapLoop asks sessions whose time has come whether they are idle.
 func (s *Service) reapLoop() {
@@ -79,7 +42,7 @@ func (s *Service) reapLoop() {
 				s.log.Warn("reading due sessions", zap.Error(err))
 			}
 			for _, r := range due {
-				s.ask(r.SessionID)
+				s.ask(r)
 			}
 		case <-s.askAll:
 			timer.Stop()
@@ -100,83 +63,121 @@ func (s *Service) reapLoop() {
 	}
 }
 
-// ask begins to ask a session's container, unless something else is being done to it.
-func (s *Service) ask(id string) {
-	e := s.hold(id)
+// ask begins to ask the container of an active session, by its record or what is known
+// that is newer, unless something else is being done to the session.
+func (s *Service) ask(r Record) {
+	e := s.hold(r.SessionID)
 	defer s.release(e)
+	e.publish(r)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	switch {
-	case e.op != nil:
-	case !e.routed:
-		s.beginSettle(e) // it is asked in the next round
-	default:
+	if e.op == nil {
 		s.beginAsk(e)
 	}
 }
 
-// beginAsk begins to ask a container. e.mu is held.
+// beginAsk begins to ask a container, if there is one. e.mu is held.
 func (s *Service) beginAsk(e *live) {
-	if !e.routed {
+	if e.record.Status != StatusActive || e.deleted {
 		return
 	}
 	s.begin(e, opAsk, func(ctx context.Context, _ *op) {
 		select {
 		case s.asking <- struct{}{}:
 			defer func() { <-s.asking }()
-			s.askIdle(ctx, e)
 		case <-ctx.Done():
+			return
+		}
+		e.mu.Lock()
+		r := e.record
+		e.mu.Unlock()
+		if r.Status == StatusActive {
+			s.askIdle(ctx, e, r)
 		}
 	})
 }
 
-// askIdle asks a container whether it has been idle for its client's timeout, and puts
-// the session to sleep if it agrees.
-func (s *Service) askIdle(ctx context.Context, e *live) {
-	r, err := s.get(ctx, e.id)
+// askIdle asks the container of an active session whether it has been idle for its
+// client's timeout, and puts the session to sleep if it agrees.
+func (s *Service) askIdle(ctx context.Context, e *live, r Record) {
+	limits, err := s.limits(ctx, r.ClientID)
 	if err != nil {
 		return // it stays due
 	}
-	e.publish(r)
-	if route, ok := s.routes.get(e.id); r.Status != StatusActive || !ok || route.Epoch != r.Epoch {
-		s.dropRoute(e, nil)
-		e.mu.Lock()
-		e.want(wishSettle)
-		e.mu.Unlock()
-		return
-	}
-	client, err := s.client(ctx, r.ClientID)
-	if err != nil && !errors.Is(err, configstore.ErrNotFound) {
-		return
-	}
-	log, timeout := s.logger(r), s.idleTimeout(client)
 	h := &held{s: s, e: e, r: r}
-	reply, err := s.containers.quiesce(ctx, r.address(), r.Start.Token, timeout)
-	switch {
-	case err != nil && ctx.Err() != nil:
+	reply, err := s.question(ctx, e, r, limits)
+	if ctx.Err() != nil {
 		return
-	case err != nil:
-		log.Info("session's container does not answer", zap.Error(err))
-		s.dropRoute(e, nil)
-		e.mu.Lock()
-		e.want(wishSettle)
-		e.mu.Unlock()
+	}
+	if err != nil || reply.Ending {
+		s.unanswered(ctx, h, limits, err)
 		return
-	case reply.Agreed:
-		if err := s.drain(ctx, h, "idle", reply.Save); err != nil && ctx.Err() == nil {
-			log.Error("putting idle session to sleep", zap.Error(err))
+	}
+	if reply.Agreed {
+		reason := "idle"
+		if reply.Expired {
+			reason = "end of its lifetime"
+		}
+		if err := s.drain(ctx, h, reason, reply); err != nil && ctx.Err() == nil && !errors.Is(err, errCalledOff) {
+			s.logger(r).Error("putting idle session to sleep", zap.Error(err))
 		}
 		return
 	}
-	idle := time.Duration(max(0, reply.IdleMillis)) * time.Millisecond
-	if idle >= timeout {
-		log.Info("idle session stays awake", zap.String("reason", reply.Reason), zap.Bool("busy", reply.Busy))
+	idle, lived := time.Duration(reply.IdleMillis)*time.Millisecond, time.Duration(reply.LivedMillis)*time.Millisecond
+	switch {
+	case reply.SaveFailed:
+		s.logger(r).Error("session stays awake because its work could not be saved", zap.String("reason", reply.Reason))
+	case idle >= limits.idle || reply.Expired:
+		s.logger(r).Info("idle session stays awake", zap.String("reason", reply.Reason), zap.Bool("busy", reply.Busy))
 	}
-	writing, cancel := context.WithTimeout(ctx, drainPatience)
+	awake := awakeOf(reply)
+	s.writeAsked(ctx, h, limits.nextAsk(idle, lived), max(0, idle), awake)
+}
+
+// question asks a container, which first has to prove itself if this edge does not know
+// it: from then on visitors of this edge reach it, and so can call a drain off.
+func (s *Service) question(ctx context.Context, e *live, r Record, l limits) (bootapi.QuiesceReply, error) {
+	if route, ok := s.routes.get(e.id); !ok || route.Epoch != r.Epoch {
+		if err := s.containers.serves(ctx, r.address(), r.Start.Token); err != nil {
+			return bootapi.QuiesceReply{}, err
+		}
+		s.setRoute(e, r)
+	}
+	return s.containers.quiesce(ctx, r.address(), r.Start.Token, l.question(false))
+}
+
+// unanswered sees to a container that did not answer, or ends. What runs is not given up
+// because this edge does not reach it: others may, and it ends itself if none does.
+func (s *Service) unanswered(ctx context.Context, h *held, l limits, err error) {
+	r := h.record()
+	awake := Awake{Unanswered: 1, Reason: "the container does not answer"}
+	if r.Awake != nil {
+		awake.Unanswered, awake.Activity = r.Awake.Unanswered+1, r.Awake.Activity
+	}
+	running, described := s.describe(ctx, r)
+	if ctx.Err() != nil {
+		return
+	}
+	s.logger(r).Info("session's container does not answer", zap.Int("times", awake.Unanswered), zap.Error(err))
+	s.dropRoute(h.e, nil)
+	if err == nil || errors.Is(err, errEnding) || (described == nil && !running) || awake.Unanswered > unansweredMost {
+		h.e.mu.Lock()
+		h.e.want(wishSettle)
+		h.e.mu.Unlock()
+		return
+	}
+	idle := max(0, time.Since(r.LastActivity))
+	s.writeAsked(ctx, h, max(l.idle/2, askLeast), idle, awake)
+}
+
+// writeAsked writes down when a session is asked again, and why it is awake.
+func (s *Service) writeAsked(ctx context.Context, h *held, wait, idle time.Duration, awake Awake) {
+	ctx, cancel := context.WithTimeout(ctx, drainPatience)
 	defer cancel()
 	now := time.Now().UTC()
-	err = h.apply(writing, Event{Kind: EventAsked, AskAt: now.Add(s.nextAsk(e, timeout, idle)), LastActivity: now.Add(-idle)})
-	if err != nil && ctx.Err() == nil {
-		log.Warn("writing when to ask the session again", zap.Error(err))
+	awake.At, awake.Activity = now, clip(awake.Activity, maxStep)
+	err := h.apply(ctx, Event{Kind: EventAsked, AskAt: now.Add(wait), LastActivity: now.Add(-idle), Awake: &awake})
+	if err != nil && ctx.Err() == nil && !errors.Is(err, errLeaseLost) && !isNotFound(err) {
+		s.logger(h.record()).Warn("writing when to ask the session again", zap.Error(err))
 	}
 }

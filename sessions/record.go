@@ -64,6 +64,29 @@ type Record struct {
 	Failure *Failure `json:"failure,omitempty"`
 	// AskAt is when the reaper next asks the container whether it is idle; zero unless active.
 	AskAt time.Time `json:"askAt,omitzero"`
+	// Awake is what the container said when it was last asked; nil before that, and
+	// when there is no container.
+	Awake *Awake `json:"awake,omitempty"`
+	// SleepWanted: another edge than the one which wakes the session asks it to put
+	// the session to sleep instead.
+	SleepWanted bool `json:"sleepWanted,omitempty"`
+}
+
+// Awake is why a session was not put to sleep when its container was last asked.
+type Awake struct {
+	// At is when it was asked.
+	At time.Time `json:"at"`
+	// Activity is what last counted as somebody's doing, as containerboot names it
+	// ("document"); Record.LastActivity is when.
+	Activity string `json:"activity,omitempty"`
+	// Reason is why it was not put to sleep, in a few words.
+	Reason string `json:"reason,omitempty"`
+	// Busy: a build, a transfer or an agent's job was under way.
+	Busy bool `json:"busy,omitempty"`
+	// SaveFailed: its work could not be saved.
+	SaveFailed bool `json:"saveFailed,omitempty"`
+	// Unanswered counts questions in a row that the container did not answer.
+	Unanswered int `json:"unanswered,omitempty"`
 }
 
 // HoldsSlot reports whether the session counts against its client's

@@ -64,7 +64,6 @@ func TestLeaseOfALivingEdgeIsRespected(t *testing.T) {
 	v, err := second.Wake(t.Context(), id)
 	require.NoError(t, err)
 	assert.Equal(t, sessions.StatusInitializing, v.Record.Status)
-	require.ErrorIs(t, second.Sleep(t.Context(), id, "x"), sessions.ErrConflict)
 	waited := make(chan sessions.View, 1)
 	go func() { waited <- b.wait(second, id) }()
 	// Every 100 ms at most, so that two leases would have passed, were it not renewed.

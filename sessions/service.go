@@ -35,8 +35,11 @@ type Options struct {
 	// be created, read, and deleted while they have no container, and nothing else.
 	Runner Runner
 	// Client reads a client's full configuration; it is called when a session is
-	// created, woken or asked whether it is idle. Errors as of configstore.Store.Get.
+	// created or woken. Errors as of configstore.Store.Get.
 	Client func(ctx context.Context, id string) (configstore.Client, error)
+	// Settings returns a client's settings from memory, false if it has none there. It is
+	// called when a session is asked whether it is idle. Nil: Client is called instead.
+	Settings func(id string) (configstore.Settings, bool)
 	// DeployKey resolves a reference to a client's deploy key; it is called when a
 	// session is woken, and for nothing else. Its errors must not show a key; one that
 	// is configstore.ErrUnavailable may pass by itself. Nil: references are refused.
@@ -102,6 +105,7 @@ type Service struct {
 	registry     Registry
 	runner       Runner
 	clientByID   func(context.Context, string) (configstore.Client, error)
+	settings     func(string) (configstore.Settings, bool)
 	deployKey    func(context.Context, string, configstore.DeployKey) (string, error)
 	log          *zap.Logger
 	edge         string
@@ -148,6 +152,7 @@ func New(o Options) *Service {
 		registry:     o.Registry,
 		runner:       o.Runner,
 		clientByID:   o.Client,
+		settings:     o.Settings,
 		deployKey:    o.DeployKey,
 		log:          o.Logger.With(zap.String("edge", o.EdgeID)),
 		edge:         o.EdgeID,

@@ -111,8 +111,14 @@ func (s *Service) settleHeld(ctx context.Context, o *op, h *held) error {
 	if err := s.takeOver(ctx, h); err != nil {
 		return err
 	}
-	if r.Status == StatusInitializing {
+	switch {
+	case r.Status == StatusInitializing && !r.SleepWanted:
 		return s.resume(ctx, o, h)
+	case r.Status == StatusDraining:
+		if err := s.finishDrain(ctx, h, false, "left behind"); !errors.Is(err, errCalledOff) {
+			return err
+		}
+		return nil
 	}
 	if err := s.stop(ctx, h, "left behind"); err != nil {
 		return err

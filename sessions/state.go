@@ -20,13 +20,14 @@ const (
 	EventStarted EventKind = "started" // the runner started the container: Container, and its address if known
 	EventLocated EventKind = "located" // the container's address became known: IP, Port
 	EventReady   EventKind = "ready"   // the site answers: AskAt
-	EventAsked   EventKind = "asked"   // the container is not idle: AskAt, LastActivity
+	EventAsked   EventKind = "asked"   // the container is not idle: AskAt, LastActivity, Awake
 	EventDrain   EventKind = "drain"   // an edge begins to put the session to sleep: Holder
-	EventBusy    EventKind = "busy"    // the drain is called off, the container serves on: AskAt
+	EventBusy    EventKind = "busy"    // the drain is called off, the container serves on: AskAt, LastActivity, Awake
 	EventRenew   EventKind = "renew"   // an edge renews its lease, or takes over another's: Holder
 	EventStopped EventKind = "stopped" // the container's stop was confirmed
 	EventFail    EventKind = "fail"    // the wake, or the container, failed: Failure
 	EventLost    EventKind = "lost"    // the container is gone, though nobody stopped it
+	EventUnwake  EventKind = "unwake"  // another edge than the one which wakes it wants it asleep
 )
 
 // Event is one thing that happened to a session. Which fields count depends on the
@@ -40,6 +41,7 @@ type Event struct {
 	Port         int             // where the container listens
 	AskAt        time.Time       // when the reaper is to ask next
 	LastActivity time.Time       // as the container told it
+	Awake        *Awake          // what the container said when it was asked
 	Failure      bootapi.Failure // why
 }
 
@@ -65,13 +67,13 @@ func BackOff(attempts int) time.Duration {
 // Next is the state machine of sessions: the record after an event, or
 // ErrTransition if the event does not fit the record's state.
 //
-//	            wake   started,  ready   asked   drain     busy    renew  stopped   fail    lost
+//	            wake   started,  ready   asked   drain     busy    renew  unwake  stopped   fail    lost
 //	                   located
-//	inactive    init   –         –       –       –         –       –      –         –       –
-//	initializing –     same      active  –       –         –       same   inactive  failed  inactive
-//	active      –      –         –       same    draining  –       –      inactive  failed  inactive
-//	draining    –      –         –       –       –         active  same   inactive  –       inactive
-//	failed      init   –         –       –       –         –       same¹  freed¹    –       freed¹
+//	inactive    init   –         –       –       –         –       –      –       –         –       –
+//	initializing –     same      active  –       –         –       same   same    inactive  failed  inactive
+//	active      –      –         –       same    draining  –       –      –       inactive  failed  inactive
+//	draining    –      –         –       –       –         active  same   –       inactive  –       inactive
+//	failed      init   –         –       –       –         –       same¹  –       freed¹    –       freed¹
 //
 // ¹ failed still, and only while it holds a slot, that is while its container may be
 // running; freed: without the slot.
@@ -91,6 +93,7 @@ func Next(r Record, e Event, now time.Time) (Record, error) {
 		r.Start = &start
 		r.Lease = &Lease{Holder: e.Holder, Beat: 1}
 		r.LastActivity = now
+		r.Awake, r.SleepWanted = nil, false
 		r.Container, r.ContainerIP, r.ContainerPort = "", "", 0
 	case EventStarted:
 		r.Container, r.ContainerIP, r.ContainerPort = e.Container, e.IP, e.Port
@@ -100,8 +103,9 @@ func Next(r Record, e Event, now time.Time) (Record, error) {
 		r.Status = StatusActive
 		r.Lease, r.Failure, r.Instruction = nil, nil, ""
 		r.AskAt = e.AskAt
+		r.SleepWanted = false
 	case EventAsked:
-		r.AskAt, r.LastActivity = e.AskAt, e.LastActivity
+		r.AskAt, r.LastActivity, r.Awake = e.AskAt, e.LastActivity, e.Awake
 	case EventDrain:
 		r.Status = StatusDraining
 		r.Lease = &Lease{Holder: e.Holder, Beat: 1}
@@ -109,7 +113,9 @@ func Next(r Record, e Event, now time.Time) (Record, error) {
 	case EventBusy:
 		r.Status = StatusActive
 		r.Lease = nil
-		r.AskAt = e.AskAt
+		r.AskAt, r.LastActivity, r.Awake = e.AskAt, e.LastActivity, e.Awake
+	case EventUnwake:
+		r.SleepWanted = true
 	case EventRenew:
 		beat := int64(1)
 		if r.Lease != nil {
@@ -124,11 +130,12 @@ func Next(r Record, e Event, now time.Time) (Record, error) {
 		r.Status = StatusFailed
 		r.Failure = &Failure{Failure: e.Failure, At: now, Attempts: attempts}
 		r.AskAt = time.Time{}
+		r.SleepWanted = false
 	case EventStopped, EventLost:
 		if r.Status != StatusFailed {
 			r.Status = StatusInactive
 		}
-		r.Start, r.Lease = nil, nil
+		r.Start, r.Lease, r.Awake, r.SleepWanted = nil, nil, nil, false
 		r.Container, r.ContainerIP, r.ContainerPort = "", "", 0
 		r.AskAt = time.Time{}
 	}
@@ -140,7 +147,7 @@ func fits(r Record, k EventKind) bool {
 	switch k {
 	case EventWake:
 		return r.Status == StatusInactive || r.Status == StatusFailed
-	case EventStarted, EventLocated, EventReady:
+	case EventStarted, EventLocated, EventReady, EventUnwake:
 		return r.Status == StatusInitializing
 	case EventAsked, EventDrain:
 		return r.Status == StatusActive

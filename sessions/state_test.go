@@ -18,6 +18,7 @@ var (
 	kinds = []sessions.EventKind{
 		sessions.EventWake, sessions.EventStarted, sessions.EventLocated, sessions.EventReady, sessions.EventAsked,
 		sessions.EventDrain, sessions.EventBusy, sessions.EventRenew, sessions.EventStopped, sessions.EventFail, sessions.EventLost,
+		sessions.EventUnwake,
 	}
 	now = time.Date(2026, 5, 1, 9, 0, 0, 0, time.UTC)
 )
@@ -31,10 +32,15 @@ func state(s sessions.Status) sessions.Record {
 	r.Start = &sessions.Start{Token: "old", Size: "small", At: now.Add(-time.Hour)}
 	r.Container, r.ContainerIP, r.ContainerPort = "ref", "10.0.0.1", 8080
 	switch s {
-	case sessions.StatusInitializing, sessions.StatusDraining:
+	case sessions.StatusInitializing:
 		r.Lease = &sessions.Lease{Holder: "edge-1", Beat: 4}
+		r.SleepWanted = true
+	case sessions.StatusDraining:
+		r.Lease = &sessions.Lease{Holder: "edge-1", Beat: 4}
+		r.Awake = &sessions.Awake{At: now, Activity: "document"}
 	case sessions.StatusActive:
 		r.AskAt = now.Add(time.Minute)
+		r.Awake = &sessions.Awake{At: now, Activity: "document"}
 	case sessions.StatusInactive: // returned above
 	case sessions.StatusFailed:
 		r.Lease = &sessions.Lease{Holder: "edge-1", Beat: 4}
@@ -45,14 +51,14 @@ func state(s sessions.Status) sessions.Record {
 
 func TestNextEveryStateEveryEvent(t *testing.T) {
 	// "" is a refusal; the order of the columns is that of kinds.
-	table := map[sessions.Status][11]sessions.Status{
-		sessions.StatusInactive:     {"initializing", "", "", "", "", "", "", "", "", "", ""},
-		sessions.StatusInitializing: {"", "initializing", "initializing", "active", "", "", "", "initializing", "inactive", "failed", "inactive"},
-		sessions.StatusActive:       {"", "", "", "", "active", "draining", "", "", "inactive", "failed", "inactive"},
-		sessions.StatusDraining:     {"", "", "", "", "", "", "active", "draining", "inactive", "", "inactive"},
-		sessions.StatusFailed:       {"initializing", "", "", "", "", "", "", "failed", "failed", "", "failed"},
+	table := map[sessions.Status][12]sessions.Status{
+		sessions.StatusInactive:     {"initializing", "", "", "", "", "", "", "", "", "", "", ""},
+		sessions.StatusInitializing: {"", "initializing", "initializing", "active", "", "", "", "initializing", "inactive", "failed", "inactive", "initializing"},
+		sessions.StatusActive:       {"", "", "", "", "active", "draining", "", "", "inactive", "failed", "inactive", ""},
+		sessions.StatusDraining:     {"", "", "", "", "", "", "active", "draining", "inactive", "", "inactive", ""},
+		sessions.StatusFailed:       {"initializing", "", "", "", "", "", "", "failed", "failed", "", "failed", ""},
 	}
-	require.Len(t, kinds, 11)
+	require.Len(t, kinds, 12)
 	for _, from := range states {
 		for n, kind := range kinds {
 			t.Run(string(from)+"/"+string(kind), func(t *testing.T) {
@@ -61,6 +67,7 @@ func TestNextEveryStateEveryEvent(t *testing.T) {
 				event := sessions.Event{
 					Kind: kind, Holder: "edge-2", Start: sessions.Start{Token: "new", Size: "large", At: now},
 					Container: "ref-2", IP: "10.0.0.2", Port: 9090, AskAt: now.Add(time.Hour), LastActivity: now.Add(-time.Second),
+					Awake:   &sessions.Awake{At: now, Activity: "socket"},
 					Failure: bootapi.Failure{Cause: "because"},
 				}
 				after, err := sessions.Next(before, event, now)
@@ -81,9 +88,11 @@ func TestNextEveryStateEveryEvent(t *testing.T) {
 					assert.Empty(t, after.ContainerIP)
 					assert.Zero(t, after.ContainerPort)
 					assert.Nil(t, after.Lease)
+					assert.Nil(t, after.Awake)
 				} else {
 					assert.True(t, after.HoldsSlot())
 				}
+				assert.Equal(t, kind == sessions.EventUnwake || (before.SleepWanted && want == "initializing"), after.SleepWanted)
 				assert.Equal(t, want == "active", !after.AskAt.IsZero(), "asked while active only")
 				switch kind {
 				case sessions.EventWake:
@@ -105,8 +114,13 @@ func TestNextEveryStateEveryEvent(t *testing.T) {
 				case sessions.EventAsked:
 					assert.Equal(t, event.AskAt, after.AskAt)
 					assert.Equal(t, event.LastActivity, after.LastActivity)
+					assert.Equal(t, event.Awake, after.Awake)
+				case sessions.EventUnwake:
+					assert.True(t, after.SleepWanted)
 				case sessions.EventBusy:
 					assert.Equal(t, event.AskAt, after.AskAt)
+					assert.Equal(t, event.LastActivity, after.LastActivity)
+					assert.Equal(t, event.Awake, after.Awake)
 					assert.Nil(t, after.Lease)
 				case sessions.EventDrain:
 					assert.Equal(t, sessions.Lease{Holder: "edge-2", Beat: 1}, *after.Lease)

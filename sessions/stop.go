@@ -16,18 +16,20 @@ const (
 	stopTries = 5
 	// stopTimeout bounds one stop, of which a save is part.
 	stopTimeout = 5 * time.Minute
-	// drainPatience is how long a container that agreed to its stop waits for the
-	// registry to take note. It is well below the time after which the container
-	// itself serves on.
-	drainPatience = 30 * time.Second
+	// sleepPatience is how long another edge, which is at work on a session that is to
+	// be put to sleep, may take to see to it.
+	sleepPatience = 2 * time.Minute
 )
 
 // Sleep puts a session to sleep: its work is saved, its container stopped, its slot
 // freed. A session without a container is left as it is. The sleep is carried through
 // even if ctx ends before.
 //
+// A session that another edge is waking, or puts to sleep, is seen to by that edge, and
+// waited for.
+//
 // ErrNotFound; ErrNotSaved, with the session left active; ErrConflict if another edge
-// is at work on it; ErrUnavailable; ErrNoRunner; ErrClosed.
+// was at work on it for two minutes; ErrUnavailable; ErrNoRunner; ErrClosed.
 func (s *Service) Sleep(ctx context.Context, id, reason string) error {
 	if s.runner == nil {
 		return ErrNoRunner
@@ -129,8 +131,28 @@ func (s *Service) exclusively(ctx context.Context, id string, fn func(context.Co
 }
 
 // putToSleep ends the session's container, if it has one, after its work was saved,
-// and returns the record as it is then.
+// and returns the record as it is then. Another edge that is at work on the session is
+// asked to see to it, and waited for.
 func (s *Service) putToSleep(ctx context.Context, e *live, reason string) (Record, error) {
+	began := time.Now()
+	for wait := pollFirst; ; wait = min(2*wait, pollMost) {
+		r, err := s.tryToSleep(ctx, e, reason)
+		faster := errors.Is(err, errLeaseLost) || errors.Is(err, ErrTransition) // another edge
+		if !faster && !errors.Is(err, ErrConflict) {
+			return r, err
+		}
+		if time.Since(began) > sleepPatience {
+			return r, fmt.Errorf("%w: another edge is at work on the session, and has not put it to sleep within %s: %w", ErrConflict, sleepPatience, err)
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return r, err
+		}
+	}
+}
+
+// tryToSleep is putToSleep, but waits for no other edge: errLeaseLost, ErrTransition or
+// ErrConflict if one is at work.
+func (s *Service) tryToSleep(ctx context.Context, e *live, reason string) (Record, error) {
 	r, err := s.get(ctx, e.id)
 	if err != nil {
 		return r, err
@@ -143,53 +165,58 @@ func (s *Service) putToSleep(ctx context.Context, e *live, reason string) (Recor
 		return r, ErrNoRunner
 	}
 	h := &held{s: s, e: e, r: r}
-	if r.Status != StatusActive {
-		if err := s.takeOver(ctx, h); err != nil {
-			return h.record(), err
+	switch r.Status {
+	case StatusActive:
+		err = s.sleepActive(ctx, h, reason)
+	case StatusDraining:
+		if err = s.takeOver(ctx, h); err == nil {
+			err = s.finishDrain(ctx, h, true, reason)
 		}
-		if err := s.stop(ctx, h, reason); err != nil {
-			return h.record(), err
+	default:
+		if err = s.takeOver(ctx, h); errors.Is(err, ErrConflict) && r.Status == StatusInitializing && !r.SleepWanted {
+			if werr := h.apply(ctx, Event{Kind: EventUnwake}); werr != nil {
+				return r, werr
+			}
 		}
-		s.logger(r).Info("session slept", zap.String("reason", reason))
-		return h.record(), nil
+		if err == nil {
+			if err = s.stop(ctx, h, reason); err == nil {
+				s.logger(r).Info("session slept", zap.String("reason", reason))
+			}
+		}
 	}
-	reply, err := s.containers.quiesce(ctx, r.address(), r.Start.Token, 0)
+	if errors.Is(err, errCalledOff) { // nobody can have come, so it was not able to
+		err = fmt.Errorf("%w: %w", ErrNotSaved, err)
+	}
+	return h.record(), err
+}
+
+// sleepActive puts an active session to sleep, whatever goes on in it.
+func (s *Service) sleepActive(ctx context.Context, h *held, reason string) error {
+	r := h.record()
+	limits, err := s.limits(ctx, r.ClientID)
 	if err != nil {
+		return err
+	}
+	ask := func() (bootapi.QuiesceReply, error) {
+		return s.containers.quiesce(ctx, r.address(), r.Start.Token, limits.question(true))
+	}
+	reply, err := ask()
+	if err != nil || reply.Ending {
 		s.logger(r).Info("container does not answer to be put to sleep", zap.Error(err))
 		if err := s.find(ctx, h); err != nil {
-			return h.record(), err
+			return err
 		}
 		if !h.record().HoldsSlot() {
-			return h.record(), nil
+			return nil
 		}
-		if reply, err = s.containers.quiesce(ctx, r.address(), r.Start.Token, 0); err != nil {
-			return h.record(), fmt.Errorf("%w: %w", ErrNotSaved, err)
+		if reply, err = ask(); err != nil {
+			return fmt.Errorf("%w: %w", ErrNotSaved, err)
 		}
 	}
 	if !reply.Agreed {
-		return h.record(), fmt.Errorf("%w: %s", ErrNotSaved, reply.Reason)
+		return fmt.Errorf("%w: %s", ErrNotSaved, reply.Reason)
 	}
-	return h.record(), s.drain(ctx, h, reason, reply.Save)
-}
-
-// drain stops a container that has agreed to it: its work is saved.
-func (s *Service) drain(ctx context.Context, h *held, reason string, save *bootapi.SaveResult) error {
-	if save != nil && save.Where == bootapi.SavedInBundle {
-		s.logger(h.record()).Warn("work could not be pushed and is kept in the cache until it can",
-			zap.String("commit", clip(save.Commit, maxRefusal)), zap.String("remote_error", clip(save.Error, maxRefusal)))
-	}
-	writing, cancel := context.WithTimeout(ctx, drainPatience)
-	err := h.apply(writing, Event{Kind: EventDrain, Holder: s.edge})
-	cancel()
-	if err != nil {
-		return fmt.Errorf("writing that the session drains: %w", err)
-	}
-	s.dropRoute(h.e, nil)
-	if err := s.stop(ctx, h, reason); err != nil {
-		return err
-	}
-	s.logger(h.record()).Info("session slept", zap.String("reason", reason))
-	return nil
+	return s.drain(ctx, h, reason, reply)
 }
 
 // stop stops the container of a record under this edge's lease, by its reference or,

@@ -72,7 +72,7 @@ func (s *Service) settleAll(records []Record) {
 		}
 		s.wg.Go(func() {
 			defer func() { <-places }()
-			s.settleOne(r.SessionID)
+			s.settleOne(r)
 		})
 	}
 	for range maxSettling {
@@ -85,15 +85,16 @@ func (s *Service) settleAll(records []Record) {
 }
 
 // settleOne looks into a session, unless something is being done to it.
-func (s *Service) settleOne(id string) {
-	e := s.hold(id)
+func (s *Service) settleOne(r Record) {
+	e := s.hold(r.SessionID)
 	defer s.release(e)
+	e.publish(r)
 	e.mu.Lock()
 	if e.op != nil || s.ctx.Err() != nil {
 		e.mu.Unlock()
 		return
 	}
-	if e.routed {
+	if e.routed && e.record.Status == StatusActive {
 		// Either it became ready since its record was read, or this edge never
 		// learned that its drain was written: asking tells.
 		s.beginAsk(e)

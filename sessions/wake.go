@@ -119,7 +119,18 @@ func (s *Service) takeWake(ctx context.Context, o *op, e *live, now bool) (*take
 		e.publish(r)
 		if r.Status != StatusInactive && r.Status != StatusFailed {
 			o.announce() // it is being looked into: nobody needs to wait for that
-			if r, err = s.settle(ctx, o, e, r); err != nil {
+			elsewhere := r.Status == StatusDraining
+			if elsewhere {
+				s.recall(ctx, r)
+			}
+			if r, err = s.settle(ctx, o, e, r); elsewhere && errors.Is(err, ErrConflict) {
+				// Another edge puts it to sleep: it serves on, or is woken next.
+				if err := sleep(ctx, pollMost); err != nil {
+					return nil, err
+				}
+				continue
+			}
+			if err != nil {
 				return nil, err // of which nobody waits to hear; the view shows it
 			}
 			if r.Status != StatusInactive && r.Status != StatusFailed {
@@ -197,6 +208,12 @@ func (s *Service) boot(ctx context.Context, o *op, h *held, client configstore.C
 			h.e.want(wishWake)
 		}
 		h.e.mu.Unlock()
+		return
+	case errors.Is(err, errUnwanted):
+		if err := s.stop(ctx, h, "asked for at another edge"); err != nil && ctx.Err() == nil {
+			log.Error("putting a session to sleep for another edge", zap.Error(err))
+		}
+		log.Info("session slept", zap.String("reason", "asked for at another edge"))
 		return
 	case context.Cause(ctx) != nil, errors.Is(err, errLeaseLost), errors.Is(err, ErrNotFound):
 		log.Info("session wake given up", zap.Error(err))

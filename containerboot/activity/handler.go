@@ -56,6 +56,12 @@ func IsUpgrade(r *http.Request) bool {
 	return r.Header.Get("Upgrade") != "" && listed(r.Header, "Connection", "upgrade")
 }
 
+// Counts reports whether the arrival of a request is somebody's doing: a document or a
+// write, and not marked otherwise. What comes later, by a socket, is seen in the account.
+func Counts(r *http.Request) bool {
+	return r.Header.Get(bootapi.HeaderActivity) != bootapi.ActivityNone && (IsWrite(r) || isDocument(r))
+}
+
 // isDocument reports whether somebody opens a page: a navigation, or, from a client
 // that sends no Sec-Fetch headers, a GET that names text/html.
 func isDocument(r *http.Request) bool {

@@ -69,8 +69,8 @@ const (
 	// included: see ResponseProof. The edge relays nothing that lacks it, and strips it.
 	// Who does not know the token gets no proof either, or could keep it for an impostor.
 	HeaderProof = "X-Webordinary-Proof"
-	// HeaderRefused is on containerboot's own 421 (value "token"), to tell it from one
-	// of the site.
+	// HeaderRefused is on containerboot's own refusals, to tell them from the site's:
+	// RefusedToken or RefusedEnding.
 	HeaderRefused = "X-Webordinary-Refused"
 	// HeaderPrefix of all headers that are between edge and containerboot: the edge
 	// strips them from what visitors send and get, containerboot from what the site does.
@@ -80,6 +80,14 @@ const (
 // ActivityNone is the value of HeaderActivity for requests that do not count.
 const ActivityNone = "none"
 
+// The values of HeaderRefused.
+const (
+	// RefusedToken is on a 421: the request's token is not this container's.
+	RefusedToken = "token"
+	// RefusedEnding is on a 503: the container ends, and serves nothing more.
+	RefusedEnding = "ending"
+)
+
 // Paths under PathPrivate are the edge's own. They ask for `Authorization: Bearer
 // <token>` (PathProof for nothing), which no proxied request can carry, and the edge
 // proxies none of them.
@@ -88,6 +96,8 @@ const (
 	PathProof   = "/.boot/proof"   // POST ProofRequest → Proof
 	PathClaim   = "/.boot/claim"   // POST Claim → Status; 409 if another claim holds
 	PathQuiesce = "/.boot/quiesce" // POST QuiesceRequest → QuiesceReply
+	PathCommit  = "/.boot/commit"  // POST CommitRequest → CommitReply
+	PathRecall  = "/.boot/recall"  // POST → RecallReply
 )
 
 // Public paths, below the session's prefix and without it.
@@ -148,6 +158,8 @@ type Status struct {
 	// IdleMillis is the time since the last activity; ActivityKind what it was.
 	IdleMillis   int64  `json:"idleMillis"`
 	ActivityKind string `json:"activityKind,omitempty"`
+	// Busy says what keeps the container from sleeping however idle it is ("building").
+	Busy string `json:"busy,omitempty"`
 	// LastSave is the outcome of the last save; nil before the first.
 	LastSave *SaveResult `json:"lastSave,omitempty"`
 }
@@ -226,24 +238,71 @@ func (Secret) String() string { return "[redacted]" }
 // GoString never shows the secret.
 func (Secret) GoString() string { return "[redacted]" }
 
+// A container is put to sleep in two halves, and is the arbiter of both, because all
+// that is done to a session passes through it, by whatever edge:
+//
+//  1. PathQuiesce: it saves the work and agrees, or says why not. From then on it
+//     serves as before, but whatever counts as somebody's doing calls the drain off.
+//  2. PathCommit: it serves nothing more, and ends; unless the drain was called off.
+
 // QuiesceRequest asks a container to prepare for its stop.
 type QuiesceRequest struct {
 	// IdleMillis is how long the container must have been idle to agree. Zero: agree
-	// whatever the activity is (an operator's or editor's sleep).
+	// whatever the activity is (an operator's or editor's sleep). Such a drain is not
+	// called off by what comes then: writes and new sockets are refused.
 	IdleMillis int64 `json:"idleMillis"`
+	// MaxLifetimeMillis is how long after its claim the container agrees as if
+	// IdleMillis were zero. Zero: never.
+	MaxLifetimeMillis int64 `json:"maxLifetimeMillis,omitempty"`
+	// AbandonAfterSeconds takes the place of Claim.AbandonAfterSeconds; zero: that stays.
+	AbandonAfterSeconds int64 `json:"abandonAfterSeconds,omitempty"`
 }
 
-// QuiesceReply says whether the container agreed. Agreed means that work is saved,
-// that no further writes are taken, and that it may be stopped.
+// QuiesceReply says whether the container agreed: its work is saved, and it may be
+// asked to commit.
 type QuiesceReply struct {
 	Agreed bool `json:"agreed"`
-	// IdleMillis is the time since the last activity.
-	IdleMillis int64 `json:"idleMillis"`
+	// Drain names what was agreed to, for the CommitRequest.
+	Drain string `json:"drain,omitempty"`
+	// Expired: it agreed because of MaxLifetimeMillis.
+	Expired bool `json:"expired,omitempty"`
+	// IdleMillis is the time since the last activity, ActivityKind what it was.
+	IdleMillis   int64  `json:"idleMillis"`
+	ActivityKind string `json:"activityKind,omitempty"`
+	// LivedMillis is the time since the claim.
+	LivedMillis int64 `json:"livedMillis"`
 	// Reason says why not, in a few words: "active: document 3s ago", "busy: building", "save failed: …".
 	Reason string `json:"reason,omitempty"`
 	// Busy: a build, a transfer or an agent's job is under way.
-	Busy bool        `json:"busy,omitempty"`
-	Save *SaveResult `json:"save,omitempty"`
+	Busy bool `json:"busy,omitempty"`
+	// SaveFailed: it does not agree because its work could not be saved.
+	SaveFailed bool `json:"saveFailed,omitempty"`
+	// Ending: it does not agree because it ends already, for whatever reason.
+	Ending bool        `json:"ending,omitempty"`
+	Save   *SaveResult `json:"save,omitempty"`
+}
+
+// CommitRequest asks a container that has agreed to a drain to end.
+type CommitRequest struct {
+	// Drain is QuiesceReply.Drain.
+	Drain string `json:"drain"`
+}
+
+// CommitReply says whether the container ends. If so it serves nothing more, saves
+// what may have come since it agreed, and ends by itself.
+type CommitReply struct {
+	Committed bool `json:"committed"`
+	// IdleMillis, ActivityKind and Reason say why not, as in a QuiesceReply.
+	IdleMillis   int64  `json:"idleMillis"`
+	ActivityKind string `json:"activityKind,omitempty"`
+	Reason       string `json:"reason,omitempty"`
+}
+
+// RecallReply answers an edge at which somebody asks for the session while it drains.
+type RecallReply struct {
+	// Serves: the container serves on, and the drain, if there was one, is called off.
+	// Otherwise it ends.
+	Serves bool `json:"serves"`
 }
 
 // SavedInBundle is SaveResult.Where for work that could not be pushed: it is kept in the

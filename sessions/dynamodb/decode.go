@@ -47,6 +47,13 @@ func decode(it item) (sessions.Record, error) {
 		ContainerIP:   d.text(it, attrIP),
 		ContainerPort: d.port(it, attrPort),
 		AskAt:         d.moment(it, attrAskAt),
+		SleepWanted:   d.boolean(it, attrSleepWanted),
+	}
+	if m := d.members(it, attrAwake); m != nil {
+		rec.Awake = &sessions.Awake{
+			At: d.moment(m, "at"), Activity: d.text(m, "activity"), Reason: d.text(m, "reason"),
+			Busy: d.boolean(m, "busy"), SaveFailed: d.boolean(m, "saveFailed"), Unanswered: int(d.number(m, "unanswered")),
+		}
 	}
 	if m := d.members(it, attrLease); m != nil {
 		rec.Lease = &sessions.Lease{Holder: d.text(m, "holder"), Beat: d.number(m, "beat")}

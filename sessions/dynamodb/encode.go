@@ -12,7 +12,7 @@ import (
 var written = []string{
 	attrClientID, attrUserID, attrThreadID, attrEditBranch, attrPreviewURL, attrInstruction,
 	attrStatus, attrCreatedAt, attrLastActivity, attrTTL, attrEpoch, attrVersion, attrLease,
-	attrStart, attrTask, attrIP, attrPort, attrFailure, attrAskAt, attrWriteID, attrQueue, attrQueueAt,
+	attrStart, attrTask, attrIP, attrPort, attrFailure, attrAskAt, attrAwake, attrSleepWanted, attrWriteID, attrQueue, attrQueueAt,
 }
 
 // encode returns a record's attributes, without its key. What is empty has none.
@@ -58,6 +58,17 @@ func (r *Registry) encode(rec sessions.Record, writeID string) item {
 			"retryable": &types.AttributeValueMemberBOOL{Value: f.Retryable},
 			"at":        moment(f.At), "attempts": number(int64(f.Attempts)),
 		}}
+	}
+	if a := rec.Awake; a != nil {
+		it[attrAwake] = &types.AttributeValueMemberM{Value: item{
+			"at": moment(a.At), "activity": text(a.Activity), "reason": text(a.Reason),
+			"busy":       &types.AttributeValueMemberBOOL{Value: a.Busy},
+			"saveFailed": &types.AttributeValueMemberBOOL{Value: a.SaveFailed},
+			"unanswered": number(int64(a.Unanswered)),
+		}}
+	}
+	if rec.SleepWanted {
+		it[attrSleepWanted] = &types.AttributeValueMemberBOOL{Value: true}
 	}
 	if ttl, expires := r.expiry(rec); expires {
 		it[attrTTL] = number(ttl)

@@ -34,6 +34,8 @@ const (
 	attrPort         = "containerPort"
 	attrFailure      = "failure"
 	attrAskAt        = "askAt" // milliseconds since 1970, with a fraction
+	attrAwake        = "awake"
+	attrSleepWanted  = "sleepWanted"
 	// attrWriteID names the last write, so that one whose answer was lost is recognised.
 	attrWriteID = "writeId"
 	// attrQueue and attrQueueAt are the session's place in indexQueue.

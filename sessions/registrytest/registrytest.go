@@ -97,9 +97,14 @@ func in(t *testing.T, r sessions.Record, status sessions.Status, askAt time.Time
 	wake := sessions.Event{Kind: sessions.EventWake, Holder: "edge", Start: sessions.Start{Token: "secret", Size: "small", At: epochStart}}
 	events := map[sessions.Status][]sessions.Event{
 		sessions.StatusInactive:     {},
-		sessions.StatusInitializing: {wake, {Kind: sessions.EventStarted, Container: "ref", IP: "10.0.0.1", Port: 8080}},
-		sessions.StatusActive:       {wake, {Kind: sessions.EventStarted, Container: "ref"}, {Kind: sessions.EventReady, AskAt: askAt}},
-		sessions.StatusDraining:     {wake, {Kind: sessions.EventReady, AskAt: askAt}, {Kind: sessions.EventDrain, Holder: "edge"}},
+		sessions.StatusInitializing: {wake, {Kind: sessions.EventStarted, Container: "ref", IP: "10.0.0.1", Port: 8080}, {Kind: sessions.EventUnwake}},
+		sessions.StatusActive: {
+			wake, {Kind: sessions.EventStarted, Container: "ref"}, {Kind: sessions.EventReady, AskAt: askAt},
+			{Kind: sessions.EventAsked, AskAt: askAt, LastActivity: epochStart, Awake: &sessions.Awake{
+				At: epochStart, Activity: "document", Reason: "save failed: no", Busy: true, SaveFailed: true, Unanswered: 2,
+			}},
+		},
+		sessions.StatusDraining: {wake, {Kind: sessions.EventReady, AskAt: askAt}, {Kind: sessions.EventDrain, Holder: "edge"}},
 		sessions.StatusFailed: {wake, {
 			Kind:    sessions.EventFail,
 			Failure: bootapi.Failure{Phase: bootapi.PhaseCloning, Cause: "no such repository", Detail: "fatal", Retryable: true},
