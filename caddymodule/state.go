@@ -162,9 +162,13 @@ func (s *state) open(a *App) (_ *running, err error) {
 		return nil, fmt.Errorf("opening session registry: %w", err)
 	}
 	r.service = sessions.New(sessions.Options{
-		Registry:  r.registry,
-		Runner:    r.runner,
-		Client:    clientSource(r.store),
+		Registry: r.registry,
+		Runner:   r.runner,
+		Client:   clientSource(r.store),
+		Settings: func(id string) (configstore.Settings, bool) {
+			route, ok := r.table.ByID(id)
+			return route.Settings, ok
+		},
 		DeployKey: s.deployKey,
 		Logger:    s.logger.Named("sessions"),
 		EdgeID:    s.edgeID,

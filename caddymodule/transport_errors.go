@@ -16,6 +16,9 @@ var (
 	errUnproven = errors.New("an answer comes without the container's proof")
 )
 
+// errEnding: the container ends, for instance because its session was put to sleep.
+var errEnding = errors.New("the container is about to end")
+
 // lostError says that a request failed because its session's container is not there, or
 // is another's.
 type lostError struct{ error }

@@ -87,6 +87,9 @@ func (x *trip) inform(code int, header textproto.MIMEHeader) error {
 func (x *trip) check(header http.Header) error {
 	switch {
 	case bootapi.CheckResponse(header, x.proof):
+		if header.Get(bootapi.HeaderRefused) == bootapi.RefusedEnding {
+			return &lostError{errEnding}
+		}
 	case header.Get(bootapi.HeaderRefused) != "":
 		return &lostError{errMisdirected}
 	default:

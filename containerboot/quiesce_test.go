@@ -42,8 +42,17 @@ func TestQuiesce(t *testing.T) {
 
 	code, _ = c.get("/")
 	assert.Equal(t, http.StatusOK, code, "reading goes on")
+	w.hang("commit") // the save at the end, for as long as the container is looked at
+	w.edit("s1")
 	reply := c.commit(r.Drain)
 	assert.True(t, reply.Committed, "a read is nobody's return")
+	for _, path := range []string{"/", "/_astro/big.bin"} {
+		resp := c.request(http.MethodGet, path, nil, "Sec-Fetch-Mode", "navigate") //nolint:bodyclose // closed by Cleanup
+		assert.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+		assert.Equal(t, bootapi.RefusedEnding, resp.Header.Get(bootapi.HeaderRefused))
+	}
+	assert.Equal(t, bootapi.PhaseStopping, c.status().Phase)
+	w.goOn("commit")
 	assert.Zero(t, c.exited(), "it ends by itself")
 	assert.Contains(t, c.logged(), "put to sleep by an edge")
 }

@@ -203,7 +203,9 @@ func unavailable(w http.ResponseWriter, why string) {
 
 // ending refuses for good: the session is somewhere else from now on.
 func ending(w http.ResponseWriter) {
-	w.Header().Set(bootapi.HeaderRefused, bootapi.RefusedEnding)
+	if signed, ok := w.(*signedWriter); ok {
+		signed.refused = bootapi.RefusedEnding
+	}
 	unavailable(w, "the session is being put to sleep")
 }
 

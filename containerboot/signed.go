@@ -17,7 +17,9 @@ import (
 type signedWriter struct {
 	http.ResponseWriter
 	proof []string
-	begun bool // the header of the response itself is written
+	// refused is what HeaderRefused says, which the site behind cannot: "" for nothing.
+	refused string
+	begun   bool // the header of the response itself is written
 }
 
 // sign comes before every header that is written, as late as can be: a proxy clears
@@ -30,6 +32,9 @@ func (w *signedWriter) sign() {
 		}
 	}
 	h[bootapi.HeaderProof] = w.proof
+	if w.refused != "" {
+		h.Set(bootapi.HeaderRefused, w.refused)
+	}
 }
 
 // begin is called before whatever may write the response's header, and when the handler

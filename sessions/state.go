@@ -67,13 +67,13 @@ func BackOff(attempts int) time.Duration {
 // Next is the state machine of sessions: the record after an event, or
 // ErrTransition if the event does not fit the record's state.
 //
-//	            wake   started,  ready   asked   drain     busy    renew  unwake  stopped   fail    lost
+//	            wake   started,  ready   asked   drain     busy    renew  stopped   unwake  fail    lost
 //	                   located
-//	inactive    init   –         –       –       –         –       –      –       –         –       –
-//	initializing –     same      active  –       –         –       same   same    inactive  failed  inactive
-//	active      –      –         –       same    draining  –       –      –       inactive  failed  inactive
-//	draining    –      –         –       –       –         active  same   –       inactive  –       inactive
-//	failed      init   –         –       –       –         –       same¹  –       freed¹    –       freed¹
+//	inactive    init   –         –       –       –         –       –      –         –       –       –
+//	initializing –     same      active  –       –         –       same   inactive  same    failed  inactive
+//	active      –      –         –       same    draining  –       –      inactive  –       failed  inactive
+//	draining    –      –         –       –       –         active  same   inactive  –       –       inactive
+//	failed      init   –         –       –       –         –       same¹  freed¹    –       –       freed¹
 //
 // ¹ failed still, and only while it holds a slot, that is while its container may be
 // running; freed: without the slot.

@@ -92,7 +92,8 @@ func TestNextEveryStateEveryEvent(t *testing.T) {
 				} else {
 					assert.True(t, after.HoldsSlot())
 				}
-				assert.Equal(t, kind == sessions.EventUnwake || (before.SleepWanted && want == "initializing"), after.SleepWanted)
+				wanted := kind == sessions.EventUnwake || (before.SleepWanted && want == "initializing")
+				assert.Equal(t, wanted, after.SleepWanted)
 				assert.Equal(t, want == "active", !after.AskAt.IsZero(), "asked while active only")
 				switch kind {
 				case sessions.EventWake:

@@ -99,7 +99,9 @@ func in(t *testing.T, r sessions.Record, status sessions.Status, askAt time.Time
 		sessions.StatusInactive:     {},
 		sessions.StatusInitializing: {wake, {Kind: sessions.EventStarted, Container: "ref", IP: "10.0.0.1", Port: 8080}, {Kind: sessions.EventUnwake}},
 		sessions.StatusActive: {
-			wake, {Kind: sessions.EventStarted, Container: "ref"}, {Kind: sessions.EventReady, AskAt: askAt},
+			wake,
+			{Kind: sessions.EventStarted, Container: "ref"},
+			{Kind: sessions.EventReady, AskAt: askAt},
 			{Kind: sessions.EventAsked, AskAt: askAt, LastActivity: epochStart, Awake: &sessions.Awake{
 				At: epochStart, Activity: "document", Reason: "save failed: no", Busy: true, SaveFailed: true, Unanswered: 2,
 			}},
