@@ -42,8 +42,8 @@ func TestQuiesce(t *testing.T) {
 
 	code, _ = c.get("/")
 	assert.Equal(t, http.StatusOK, code, "reading goes on")
-	w.hang("commit") // the save at the end, for as long as the container is looked at
-	w.edit("s1")
+	w.hang("push") // the save at the end, for as long as the container is looked at
+	write(t, w.workspace("s1")+"/late.txt", "late")
 	reply := c.commit(r.Drain)
 	assert.True(t, reply.Committed, "a read is nobody's return")
 	for _, path := range []string{"/", "/_astro/big.bin"} {
@@ -52,7 +52,7 @@ func TestQuiesce(t *testing.T) {
 		assert.Equal(t, bootapi.RefusedEnding, resp.Header.Get(bootapi.HeaderRefused))
 	}
 	assert.Equal(t, bootapi.PhaseStopping, c.status().Phase)
-	w.goOn("commit")
+	w.goOn("push")
 	assert.Zero(t, c.exited(), "it ends by itself")
 	assert.Contains(t, c.logged(), "put to sleep by an edge")
 }
