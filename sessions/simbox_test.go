@@ -41,7 +41,10 @@ type simBox struct {
 	heard    time.Time // of an edge, last
 	used     time.Time // by a person, last, or when it began
 	visited  bool      // by a person
-	held     time.Time // until when it takes no writes, because it agreed to its stop
+	drain    string    // what it prepares for, or has agreed to
+	drains   int       // drains that there were
+	forced   bool      // the drain is called off by nobody
+	agreed   time.Time // to the drain
 	unsaved  []int
 	autosave *time.Timer
 	stopping bool
@@ -50,8 +53,8 @@ type simBox struct {
 	abandons *time.Timer
 }
 
-// simHeldFor is as containerboot's quiesceFor.
-const simHeldFor = 2 * time.Minute
+// simDrainFor is as containerboot's drainFor.
+const simDrainFor = 2 * time.Minute
 
 // listen begins to serve. It is called when the container has come up.
 func (b *simBox) listen() {
@@ -116,6 +119,15 @@ func (b *simBox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		answer(w, b.quiesce(r, req))
+	case r.URL.Path == bootapi.PathCommit:
+		var req bootapi.CommitRequest
+		if json.NewDecoder(r.Body).Decode(&req) != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		answer(w, b.commit(req.Drain))
+	case r.URL.Path == bootapi.PathRecall:
+		answer(w, b.recall())
 	case r.URL.Path == bootapi.PathStatus:
 		b.mu.Lock()
 		status := b.status
@@ -273,7 +285,7 @@ func (b *simBox) serveSite(w http.ResponseWriter, r *http.Request) {
 	case b.status.Phase != bootapi.PhaseReady:
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
-	case r.Method != http.MethodGet && time.Now().Before(b.held):
+	case b.stopping, !b.takes(r.Method != http.MethodGet):
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}

@@ -1,6 +1,7 @@
 package sessions_test
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
@@ -24,14 +25,14 @@ func (b *simBox) save() (bootapi.SaveResult, bool) {
 	return bootapi.SaveResult{Where: where}, true
 }
 
-// quiesce prepares for the stop, as containerboot does.
+// quiesce saves and agrees to the stop, as containerboot does.
 func (b *simBox) quiesce(r *http.Request, req bootapi.QuiesceRequest) bootapi.QuiesceReply {
 	may := func() (bootapi.QuiesceReply, bool) {
 		idle := time.Since(b.used)
 		reply := bootapi.QuiesceReply{IdleMillis: idle.Milliseconds()}
 		switch {
 		case b.stopping:
-			reply.Reason = "stopping already"
+			reply.Ending, reply.Reason = true, "stopping already"
 		case idle.Milliseconds() < req.IdleMillis:
 			reply.Reason = "active"
 		default:
@@ -45,8 +46,9 @@ func (b *simBox) quiesce(r *http.Request, req bootapi.QuiesceRequest) bootapi.Qu
 		b.mu.Unlock()
 		return reply
 	}
-	until := time.Now().Add(simHeldFor)
-	b.held = until
+	b.drains++
+	name := fmt.Sprint("drain-", b.drains)
+	b.drain, b.agreed, b.forced = name, time.Time{}, req.IdleMillis == 0
 	b.mu.Unlock()
 
 	saving := time.NewTimer(b.w.between("quiesce", 10*time.Millisecond, 5*time.Second))
@@ -67,22 +69,65 @@ func (b *simBox) quiesce(r *http.Request, req bootapi.QuiesceRequest) bootapi.Qu
 		ok, reply.Reason = false, "whoever asked is gone"
 	case b.hung || b.dead:
 		ok, reply.Reason = false, "hangs"
+	case ok && b.drain != name:
+		ok, reply.Reason = false, "somebody came"
 	case ok:
 		result, saved := b.save()
 		if !saved {
-			ok, reply.Reason = false, "save failed"
+			ok, reply.SaveFailed, reply.Reason = false, true, "save failed"
 		}
 		reply.Save = &result
 	}
 	if !ok {
-		if b.held.Equal(until) {
-			b.held = time.Time{}
+		if b.drain == name {
+			b.drain = ""
 		}
 		return reply
 	}
-	reply.Agreed = true
+	reply.Agreed, reply.Drain, b.agreed = true, name, time.Now()
 	b.w.note("%s agrees to its stop", b)
 	return reply
+}
+
+// takes reports whether a visitor is served, who calls a drain off where that can be.
+// b.mu is held.
+func (b *simBox) takes(write bool) bool {
+	if b.drain != "" && !b.agreed.IsZero() && time.Since(b.agreed) >= simDrainFor {
+		b.drain = ""
+	}
+	if b.drain == "" || !b.forced {
+		b.drain = ""
+		return true
+	}
+	return !write
+}
+
+// commit ends the container, unless the drain was called off.
+func (b *simBox) commit(name string) bootapi.CommitReply {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stopping || b.dead {
+		return bootapi.CommitReply{Committed: true}
+	}
+	if b.hung || b.drain == "" || b.drain != name || b.agreed.IsZero() || time.Since(b.agreed) >= simDrainFor {
+		return bootapi.CommitReply{IdleMillis: time.Since(b.used).Milliseconds(), Reason: "somebody came"}
+	}
+	b.w.note("%s ends, as it agreed to", b)
+	b.stopping = true
+	b.set(bootapi.PhaseStopping, nil)
+	time.AfterFunc(0, b.endSaved)
+	return bootapi.CommitReply{Committed: true}
+}
+
+// recall is somebody's visit at an edge that has no way to the container.
+func (b *simBox) recall() bootapi.RecallReply {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	serves := !b.stopping && !b.dead && b.takes(true)
+	if serves {
+		b.used = time.Now()
+	}
+	return bootapi.RecallReply{Serves: serves}
 }
 
 // end ends the container as SIGTERM does, and returns when it has ended: after a save,
@@ -101,6 +146,11 @@ func (b *simBox) end() {
 		<-b.ended
 		return
 	}
+	b.endSaved()
+}
+
+// endSaved ends a container that is stopping.
+func (b *simBox) endSaved() {
 	grace := time.NewTimer(bootapi.StopGrace)
 	defer grace.Stop()
 	saving := time.NewTimer(b.w.between("stop", 10*time.Millisecond, 4*time.Second))
@@ -179,5 +229,5 @@ func (b *simBox) inUse() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.visited && b.status.Phase == bootapi.PhaseReady && !b.dead && !b.wasHung && !b.stopping &&
-		!time.Now().Before(b.held) && time.Since(b.used) < simIdle
+		(b.drain == "" || !b.forced) && time.Since(b.used) < simIdle
 }
