@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/webordinary/router/configstore"
@@ -40,9 +39,10 @@ type boot struct {
 	h       *held
 	client  configstore.Client
 	timings *timings
-	// resumed: the container was started, and may be claimed, by an edge that died.
+	// resumed: the container may have been started and claimed by an edge that died.
 	resumed bool
-	reused  []string // as the container tells it
+	since   time.Time // when this edge began with it
+	reused  []string  // as the container tells it
 }
 
 // run returns nil when the session is active and has its route.
@@ -67,6 +67,12 @@ func (b *boot) steps(ctx context.Context) error {
 	}
 	if b.h.record().Container == "" {
 		if err := b.start(ctx); err != nil {
+			return err
+		}
+	}
+	if b.resumed {
+		// It may answer as ever, and not have noticed yet that its edge died.
+		if _, err := b.describe(ctx); err != nil {
 			return err
 		}
 	}
@@ -98,6 +104,7 @@ func (b *boot) start(ctx context.Context) error {
 	}
 	began, wait := time.Now(), pollMost
 	for {
+		// Idempotent: after an edge that died has asked for it, this gives its container.
 		c, err := b.s.runner.Start(ctx, req)
 		if err == nil {
 			ev := Event{Kind: EventStarted, Container: c.Ref}
@@ -158,11 +165,11 @@ func (b *boot) describe(ctx context.Context) (Container, error) {
 	defer cancel()
 	c, err := b.s.runner.Describe(ctx, b.h.record().Container)
 	switch {
-	case errors.Is(err, ErrNoContainer):
+	case errors.Is(err, ErrNoContainer) && (b.s.exclusive && b.resumed || time.Since(b.since) > unseenPatience):
 		return c, b.ended(err.Error())
-	case err != nil:
+	case err != nil: // or it may be too new to be known
 		return Container{Running: true}, nil
-	case !c.Running:
+	case !c.Running || c.Ending:
 		return c, b.ended(c.Reason)
 	}
 	return c, nil
@@ -239,7 +246,7 @@ func (b *boot) follow(ctx context.Context) error {
 			default:
 				return false
 			}
-		}, b.log)
+		}, b.e.addLog)
 		if err == nil {
 			return end
 		}
@@ -267,30 +274,11 @@ func (b *boot) ready(ctx context.Context) error {
 	return nil
 }
 
-// show publishes what the container says of itself. The record decides what is
-// active: until it does, a ready container is shown in its last phase.
+// show publishes what the container says of itself.
 func (b *boot) show(status bootapi.Status) {
-	switch status.Phase {
-	case bootapi.PhaseClaimed, bootapi.PhaseCloning, bootapi.PhaseInstalling, bootapi.PhaseBuilding:
-	default:
-		return // the end is shown with the record's
+	if b.e.showStatus(status) {
+		b.timings.enter(status.Phase)
 	}
-	b.timings.enter(status.Phase)
-	b.e.mu.Lock()
-	defer b.e.mu.Unlock()
-	status.Failure = nil
-	b.e.setProgress(status, time.Now().Add(-time.Duration(max(0, status.PhaseMillis))*time.Millisecond))
-	b.e.notify()
-}
-
-// log adds a line of the tools' output to the progress.
-func (b *boot) log(line string) {
-	b.e.mu.Lock()
-	defer b.e.mu.Unlock()
-	old := b.e.progress.Log
-	// A new slice each time: views hold the older ones.
-	b.e.progress.Log = append(slices.Clone(old[max(0, len(old)+1-maxLogLines):]), line)
-	b.e.notify()
 }
 
 // fail is a wake's failure in the present phase, which trying again may get over.

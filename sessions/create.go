@@ -190,7 +190,7 @@ func (s *Service) create(ctx context.Context, req CreateRequest, client configst
 		e.publish(stored)
 		s.logger(stored).Info("session created", zap.Bool("wake", true))
 		o.announce()
-		s.boot(ctx, o, &held{s: s, e: e, r: stored}, client, now, false)
+		s.boot(ctx, o, newHeld(s, e, stored, now), client, now, false)
 	})
 	e.mu.Unlock()
 	select {

@@ -3,15 +3,19 @@ package sessions
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 var (
-	// errLeaseLost: another edge has taken the session over, or it was deleted.
+	// errLeaseLost: the session is another edge's by now, or may be, or was deleted.
 	errLeaseLost = errors.New("another edge has taken the session over")
 	// errUnwanted ends a wake because another edge wants the session asleep.
 	errUnwanted = errors.New("the session is to sleep")
+	// errLeaseExpired: the lease could not be renewed in time.
+	errLeaseExpired = fmt.Errorf("%w, or may have: the lease could not be renewed", errLeaseLost)
 	// errInterrupted ends a wake because the session is to be put to sleep or deleted.
 	errInterrupted = errors.New("interrupted")
 )
@@ -25,6 +29,17 @@ type held struct {
 
 	mu sync.Mutex // guards r; it waits for no registry
 	r  Record     // written by whoever has the turn
+
+	// written is when the last write that was stored was begun: others may have seen the
+	// record as it is since then, and no longer.
+	written atomic.Pointer[time.Time]
+}
+
+// newHeld returns a record as this edge read it, or began to write it at a time.
+func newHeld(s *Service, e *live, r Record, written time.Time) *held {
+	h := &held{s: s, e: e, r: r}
+	h.written.Store(&written)
+	return h
 }
 
 func (h *held) record() Record {
@@ -47,21 +62,25 @@ func (h *held) apply(ctx context.Context, ev Event) error {
 		return err
 	}
 	defer h.turn.give()
-	wait := retryFirst
+	wait, began := retryFirst, time.Now()
 	for {
-		next, err := Next(h.r, ev, time.Now())
+		sent := time.Now()
+		next, err := Next(h.r, ev, sent)
 		if err != nil {
 			return err
 		}
-		// No limit: a slot is only ever taken by a wake, which does not come here.
-		stored, err := h.s.update(ctx, next, 0)
+		stored, err := h.write(ctx, next)
 		switch {
 		case err == nil:
 			h.set(stored)
+			h.written.Store(&sent)
 			h.e.publish(stored)
 			return nil
 		case errors.Is(err, ErrConflict):
 			done, err := h.reread(ctx, next)
+			if done {
+				h.written.Store(&began) // by whichever try it was
+			}
 			if done || err != nil {
 				return err
 			}
@@ -71,8 +90,17 @@ func (h *held) apply(ctx context.Context, ev Event) error {
 		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
-		wait = min(2*wait, retryMost)
+		wait = min(2*wait, retryMost, max(h.s.leaseMargin(), retryFirst))
 	}
+}
+
+// write is one try. A registry that says nothing must not cost the lease: that is what
+// the next try is for.
+func (h *held) write(ctx context.Context, next Record) (Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, max(h.s.renewEvery(), time.Second))
+	defer cancel()
+	// No limit: a slot is only ever taken by a wake, which does not come here.
+	return h.s.update(ctx, next, 0)
 }
 
 // reread looks why a write met another version: because an earlier try was written
@@ -108,7 +136,7 @@ func (h *held) reread(ctx context.Context, next Record) (done bool, err error) {
 
 // keep renews the lease until ctx ends. If it is lost it calls lost.
 func (h *held) keep(ctx context.Context, lost func(error)) {
-	tick := time.NewTicker(max(h.s.lease/3, time.Millisecond))
+	tick := time.NewTicker(h.s.renewEvery())
 	defer tick.Stop()
 	for {
 		select {
@@ -127,17 +155,34 @@ func (h *held) keep(ctx context.Context, lost func(error)) {
 	}
 }
 
+// expire calls lost when the lease was not renewed in time.
+func (h *held) expire(ctx context.Context, lost func(error)) {
+	for {
+		left := time.Until(h.written.Load().Add(h.s.lease - h.s.leaseMargin()))
+		if left <= 0 {
+			lost(errLeaseExpired)
+			return
+		}
+		if sleep(ctx, left) != nil {
+			return
+		}
+	}
+}
+
 // leased runs fn while the lease is renewed. fn's context ends with the lease.
 func (h *held) leased(ctx context.Context, fn func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	var keeper sync.WaitGroup
-	keeper.Go(func() { h.keep(ctx, cancel) })
+	var keepers sync.WaitGroup
+	keepers.Go(func() { h.keep(ctx, cancel) })
+	if !h.s.exclusive { // nobody else could take over
+		keepers.Go(func() { h.expire(ctx, cancel) })
+	}
 	err := fn(ctx)
 	if err != nil {
 		err = cause(ctx, err)
 	}
 	cancel(nil)
-	keeper.Wait()
+	keepers.Wait()
 	return err
 }
 
@@ -160,45 +205,3 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 func isNotFound(err error) bool { return errors.Is(err, ErrNotFound) }
-
-// leaseSighting is a lease and since when it has been seen unchanged.
-type leaseSighting struct {
-	lease Lease
-	since time.Time
-}
-
-// leaseWatch remembers other edges' leases, by session, to tell whether they expired:
-// only by how long they were seen unchanged, never by a time that another machine wrote.
-type leaseWatch struct {
-	mu   sync.Mutex
-	seen map[string]leaseSighting
-}
-
-// expired reports whether a record's lease has been seen unchanged for its length.
-func (w *leaseWatch) expired(r Record, length time.Duration) bool {
-	if r.Lease == nil {
-		return true
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	now := time.Now()
-	sighting, ok := w.seen[r.SessionID]
-	if !ok || sighting.lease != *r.Lease {
-		w.seen[r.SessionID] = leaseSighting{lease: *r.Lease, since: now}
-		return false
-	}
-	return now.Sub(sighting.since) >= length
-}
-
-// keepOnly forgets all sessions but these.
-func (w *leaseWatch) keepOnly(records []Record) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	kept := make(map[string]leaseSighting, len(records))
-	for _, r := range records {
-		if sighting, ok := w.seen[r.SessionID]; ok {
-			kept[r.SessionID] = sighting
-		}
-	}
-	w.seen = kept
-}

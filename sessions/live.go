@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,7 +28,10 @@ type live struct {
 	routed   bool           // the route is in the table
 	looking  string         // what is being done to find an active session's container
 	watches  map[*Watch]struct{}
-	polling  bool // the record is being read for those who watch
+	// unattend ends what keeps the session up to date for those who watch it while this
+	// edge does nothing to it; nil: nothing does. See attend.
+	unattend context.CancelFunc
+	epochAt  time.Time // when the record's epoch was first seen
 }
 
 // wish is what somebody asked for while something else was being done.
@@ -53,6 +57,9 @@ type op struct {
 	// ending: the wake has failed, its container is being stopped. Under live.mu.
 	ending bool
 }
+
+// maxWaited is more than any wake lasts that is still under way.
+const maxWaited = time.Hour
 
 type opKind int
 
@@ -116,6 +123,9 @@ func (s *Service) begin(e *live, kind opKind, run func(context.Context, *op)) *o
 	ctx, cancel := context.WithCancelCause(s.ctx)
 	o := &op{kind: kind, cancel: cancel, begun: make(chan struct{}), done: make(chan struct{})}
 	e.op = o
+	if e.unattend != nil {
+		e.unattend() // the op sees to it
+	}
 	s.mu.Lock()
 	e.refs++
 	s.mu.Unlock()
@@ -189,6 +199,7 @@ func (s *Service) end(e *live, o *op) {
 	case wishNothing:
 		e.notify() // whoever waits sees that nothing more will come
 	}
+	s.attend(e)
 }
 
 // want keeps the strongest wish. e.mu is held.
@@ -204,6 +215,9 @@ func (e *live) publish(r Record) {
 	}
 	before := e.record
 	e.record = r
+	if before.Epoch != r.Epoch || e.epochAt.IsZero() {
+		e.epochAt = time.Now()
+	}
 	if before.Status != r.Status || before.Epoch != r.Epoch {
 		e.showPhase(r)
 	}
@@ -235,6 +249,33 @@ func (e *live) showPhase(r Record) {
 // setProgress replaces the progress, of which the phase began at a time. e.mu is held.
 func (e *live) setProgress(p bootapi.Status, phaseAt time.Time) {
 	e.progress, e.phaseAt = p, phaseAt
+}
+
+// showStatus publishes what a container that comes up says of itself, and reports whether
+// it did. The record decides what is active: until it does, a ready container is shown in
+// its last phase. e.mu is not held.
+func (e *live) showStatus(status bootapi.Status) bool {
+	switch status.Phase {
+	case bootapi.PhaseClaimed, bootapi.PhaseCloning, bootapi.PhaseInstalling, bootapi.PhaseBuilding:
+	default:
+		return false // the end is shown with the record's
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	status.Failure = nil
+	e.setProgress(status, time.Now().Add(-time.Duration(max(0, status.PhaseMillis))*time.Millisecond))
+	e.notify()
+	return true
+}
+
+// addLog adds a line of the tools' output to the progress. e.mu is not held.
+func (e *live) addLog(line string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	old := e.progress.Log
+	// A new slice each time: views hold the older ones.
+	e.progress.Log = append(slices.Clone(old[max(0, len(old)+1-maxLogLines):]), line)
+	e.notify()
 }
 
 // step says in a few words what is being done. e.mu is not held.
@@ -279,7 +320,11 @@ func (e *live) notify() {
 
 // view is what is known now. e.mu is held.
 func (e *live) view() View {
-	v := viewOf(e.record, e.routed, e.looking)
+	r := e.record
+	if e.served() {
+		r.Status = StatusActive
+	}
+	v := viewOf(r, e.routed, e.looking)
 	if v.Record.Status == e.record.Status {
 		v.Progress = e.progress
 		if !e.phaseAt.IsZero() {
@@ -288,14 +333,30 @@ func (e *live) view() View {
 	}
 	v.Progress.SessionID, v.Progress.Epoch = v.Record.SessionID, v.Record.Epoch
 	if v.Record.Status == StatusInitializing && v.Record.Start != nil {
-		v.Progress.TotalMillis = max(0, time.Since(v.Record.Start.At).Milliseconds())
+		v.Progress.TotalMillis = max(e.waited().Milliseconds(), v.Progress.PhaseMillis)
 	}
 	return v
 }
 
+// served reports whether a session whose wake another edge has yet to write down as done
+// has its route here already: its container said that the site answers. e.mu is held.
+func (e *live) served() bool {
+	return e.routed && e.record.Status == StatusInitializing && e.route.Epoch == e.record.Epoch
+}
+
+// waited is how long the wake has lasted. Its beginning was written by the clock of the
+// edge that began it; where that cannot be, it is how long this edge has known of it.
+// e.mu is held.
+func (e *live) waited() time.Duration {
+	if d := time.Since(e.record.Start.At); d >= 0 && d <= maxWaited {
+		return d
+	}
+	return time.Since(e.epochAt)
+}
+
 // viewOf is what a record alone shows.
 func viewOf(r Record, routed bool, looking string) View {
-	if r.Status == StatusActive && !routed {
+	if r.Status == StatusActive && !routed || r.Status == StatusDraining && looking != "" {
 		r.Status = StatusInitializing
 		return View{Record: r.WithoutToken(), Progress: bootapi.Status{
 			SessionID: r.SessionID, Epoch: r.Epoch, Phase: bootapi.PhaseStarting, Step: cmp.Or(looking, "looking for the session's container"),
@@ -311,6 +372,13 @@ func viewOf(r Record, routed bool, looking string) View {
 // if it had one in this epoch. Then it publishes the record.
 func (s *Service) setRoute(e *live, r Record) {
 	e.mu.Lock()
+	s.putRoute(e, r)
+	e.mu.Unlock()
+	e.publish(r)
+}
+
+// putRoute is setRoute without the record. e.mu is held.
+func (s *Service) putRoute(e *live, r Record) {
 	if e.route == nil || e.route.Epoch != r.Epoch || e.route.Address != r.address() {
 		e.route = newRoute(r)
 	}
@@ -322,8 +390,6 @@ func (s *Service) setRoute(e *live, r Record) {
 		e.refs++
 		s.mu.Unlock()
 	}
-	e.mu.Unlock()
-	e.publish(r)
 }
 
 // dropRoute takes the session's route out of the table; if only is not nil, only that

@@ -93,12 +93,13 @@ func (s *Service) lookupRecord(ctx context.Context, id string) (Record, error) {
 func (s *Service) lookUp(ctx context.Context, key string, read func(context.Context) (Record, error)) (Record, error) {
 	return s.flights.join(ctx, s, key, func(ctx context.Context) (Record, error) {
 		r, err := read(ctx)
-		return r, asUnavailable(err)
+		return s.bound(r), asUnavailable(err)
 	})
 }
 
 // learn takes in a record that was read, and returns what it shows. If it says that
-// there is a container of which this edge knows nothing, that is looked into.
+// there is a container of which this edge knows nothing, that is looked into, unless
+// another edge is at work on it.
 func (s *Service) learn(r Record) View {
 	open := r.HoldsSlot() && s.runner != nil
 	e, ok := s.holdKnown(r.SessionID)
@@ -110,12 +111,27 @@ func (s *Service) learn(r Record) View {
 	}
 	defer s.release(e)
 	e.publish(r)
+	s.outlived(e)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if open && !e.routed && e.op == nil && s.ctx.Err() == nil && e.record.HoldsSlot() {
+	now := e.record
+	if open && e.op == nil && s.ctx.Err() == nil && now.HoldsSlot() &&
+		(!e.routed || now.Status != StatusActive) && (now.Status == StatusActive || !s.othersLease(now)) {
 		s.beginSettle(e)
 	}
 	return e.view()
+}
+
+// outlived takes away the route of a session whose record says that another edge has put
+// it to sleep since, or woken it anew. e.mu is not held.
+func (s *Service) outlived(e *live) {
+	e.mu.Lock()
+	r, route := e.record, e.route
+	gone := e.op == nil && e.routed && (r.Epoch > route.Epoch || r.Epoch == route.Epoch && r.Status != StatusActive && r.Status != StatusInitializing)
+	e.mu.Unlock()
+	if gone {
+		s.dropRoute(e, route)
+	}
 }
 
 // unknownIDs remembers ids that nobody issued: a bounded number for a bounded time.

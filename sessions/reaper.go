@@ -104,7 +104,7 @@ func (s *Service) askIdle(ctx context.Context, e *live, r Record) {
 	if err != nil {
 		return // it stays due
 	}
-	h := &held{s: s, e: e, r: r}
+	h := newHeld(s, e, r, time.Now())
 	reply, err := s.question(ctx, e, r, limits)
 	if ctx.Err() != nil {
 		return

@@ -47,7 +47,8 @@ type Record struct {
 	// Version counts writes; it is the optimistic lock.
 	Version int64 `json:"version"`
 
-	// Lease names the edge which is waking or stopping the session; nil otherwise.
+	// Lease names the edge which is waking or stopping the session, or which cannot
+	// reach the container of an active one; nil otherwise.
 	Lease *Lease `json:"lease,omitempty"`
 	// Start holds the frozen parameters of the present epoch's start; nil when no
 	// container may exist.

@@ -74,8 +74,9 @@ type Registry interface {
 	// earliest first.
 	Due(ctx context.Context, t time.Time, limit int) ([]Record, error)
 
-	// Unsettled returns up to limit sessions that are initializing or draining, or
-	// that failed and still hold a slot: what an edge that died may have left behind.
+	// Unsettled returns up to limit sessions that are initializing or draining, that
+	// failed and still hold a slot, or that are active and have a lease: what some edge
+	// is at work on, or may have left behind when it died.
 	Unsettled(ctx context.Context, limit int) ([]Record, error)
 
 	// Close releases what the registry holds.

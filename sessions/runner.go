@@ -34,10 +34,13 @@ type Container struct {
 	Ref       string
 	SessionID string
 	Epoch     int64
-	// Address is "host:port" once it is known, else "".
+	// Address is "host:port" if it is known at the moment, else "".
 	Address string
 	// Running: it has not ended. A container that ended may still be listed for a while.
 	Running bool
+	// Ending: it runs, but saves its work and ends by itself, because the process that
+	// it was tied to is gone. It gets no more requests.
+	Ending bool
 	// Reason says in words why it is not running, or not yet; may be empty.
 	Reason string
 }

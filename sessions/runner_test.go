@@ -170,7 +170,7 @@ func (r *runner) describe(c *container) sessions.Container {
 	defer r.mu.Unlock()
 	d := describe(c)
 	if r.later && !r.own[c.ref] {
-		d.Address, d.Reason = "", "it saves and ends"
+		d.Address, d.Ending, d.Reason = "", true, "it saves and ends"
 	}
 	return d
 }

@@ -121,11 +121,16 @@ type Service struct {
 	wg     sync.WaitGroup
 	askAll chan struct{} // asks the reaper to ask every container at once
 	asking chan struct{} // has room for the containers that are asked at once
+	// settling has room for the sessions that are looked into at once by leaseLoop.
+	settling chan struct{}
 
 	routes  *routes
 	unknown *unknownIDs
 	flights *flights
-	leases  leaseWatch
+	// sightings is for how long records were seen unchanged.
+	sightings sightings
+	// attended counts the sessions whose record is read for those who watch them.
+	attended atomic.Int64
 
 	mu     sync.Mutex // guards what follows and the refs of live; taken last of all locks
 	live   map[string]*live
@@ -164,7 +169,8 @@ func New(o Options) *Service {
 		cancel:       cancel,
 		askAll:       make(chan struct{}, 1),
 		asking:       make(chan struct{}, maxAsking),
-		leases:       leaseWatch{seen: make(map[string]leaseSighting)},
+		settling:     make(chan struct{}, maxSettling),
+		sightings:    sightings{seen: make(map[string]sighting)},
 		routes:       newRoutes(),
 		unknown:      unknown,
 		flights:      newFlights(unknown),
@@ -181,7 +187,7 @@ func New(o Options) *Service {
 func (s *Service) Start() {
 	s.spawn(s.reapLoop)
 	s.spawn(s.sweepLoop)
-	s.spawn(s.pollLoop)
+	s.spawn(s.leaseLoop)
 }
 
 // spawn runs fn, which Close waits for; not while the service closes.
@@ -247,7 +253,8 @@ func (s *Service) client(ctx context.Context, id string) (configstore.Client, er
 func (s *Service) get(ctx context.Context, id string) (Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, registryTimeout)
 	defer cancel()
-	return s.registry.Get(ctx, id)
+	r, err := s.registry.Get(ctx, id)
+	return s.bound(r), err
 }
 
 // update writes a record after an event.

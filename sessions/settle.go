@@ -3,10 +3,11 @@ package sessions
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/webordinary/router/configstore"
 )
 
 // lostPatience is how long a container which runs, as the runner says, may fail to
@@ -55,12 +56,14 @@ func (s *Service) beginSettle(e *live) *op {
 			return // deleted, or the edge closes
 		}
 		had := r.HoldsSlot()
-		if r, err = s.settle(ctx, o, e, r); err != nil || !had {
-			return
-		}
+		r, err = s.settle(ctx, o, e, r)
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		if r.Status == StatusInactive && len(e.watches) > 0 {
+		switch {
+		case len(e.watches) == 0:
+		case err == nil && had && r.Status == StatusInactive,
+			// Another edge was quicker to see that it is lost.
+			anothers(err) && e.record.Status == StatusDraining:
 			e.want(wishWake)
 		}
 	})
@@ -90,7 +93,7 @@ func (s *Service) getPatiently(ctx context.Context, e *live) (Record, error) {
 // active, with its route; inactive or failed, without a container; or, with an error,
 // still open. A wake that an edge which died had begun is carried through.
 func (s *Service) settle(ctx context.Context, o *op, e *live, r Record) (Record, error) {
-	h := &held{s: s, e: e, r: r}
+	h := newHeld(s, e, r, time.Now())
 	err := s.settleHeld(ctx, o, h)
 	if err != nil && ctx.Err() == nil {
 		if c := s.logger(r).Check(zap.DebugLevel, "session not settled"); c != nil {
@@ -120,6 +123,7 @@ func (s *Service) settleHeld(ctx context.Context, o *op, h *held) error {
 		}
 		return nil
 	}
+	s.dropRoute(h.e, nil)
 	if err := s.stop(ctx, h, "left behind"); err != nil {
 		return err
 	}
@@ -127,116 +131,121 @@ func (s *Service) settleHeld(ctx context.Context, o *op, h *held) error {
 	return nil
 }
 
-// takeOver makes an initializing, draining or failed session this edge's. ErrConflict
-// if another edge's lease on it must be respected.
-func (s *Service) takeOver(ctx context.Context, h *held) error {
-	r := h.record()
-	if r.Lease != nil && r.Lease.Holder != s.edge && !s.exclusive && !s.leases.expired(r, s.lease) {
-		gone := false
-		if r.Container != "" {
-			running, err := s.describe(ctx, r)
-			gone = err == nil && !running
-		}
-		if !gone {
-			return fmt.Errorf("%w: edge %s is at work on it", ErrConflict, r.Lease.Holder)
-		}
-	}
-	return h.apply(ctx, Event{Kind: EventRenew, Holder: s.edge})
-}
-
-// describe asks the runner whether a record's container runs, and where it did: one
-// that only saves and ends, as those of a dead edge do, has lost its address.
+// describe asks the runner whether a record's container runs, and where it did.
+// ErrNoContainer if the runner does not know it, which it may not yet where its answers
+// are eventually consistent; an address that it does not tell is no other address.
 func (s *Service) describe(ctx context.Context, r Record) (running bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
 	defer cancel()
 	c, err := s.runner.Describe(ctx, r.Container)
-	if errors.Is(err, ErrNoContainer) {
-		return false, nil
+	if err != nil {
+		return false, err
 	}
-	moved := r.address() != "" && c.Address != r.address()
-	return err == nil && c.Running && !moved, err
+	moved := c.Address != "" && r.address() != "" && c.Address != r.address()
+	return c.Running && !c.Ending && !moved, nil
 }
 
 // find looks for the container of an active session: it has its route when that
 // proves itself, and is inactive if it is gone.
 func (s *Service) find(ctx context.Context, h *held) error {
-	r := h.record()
 	began := time.Now()
+	var d doubt
 	for wait := pollFirst; ; wait = min(2*wait, pollMost) {
+		r := h.record()
 		found := s.containers.serves(ctx, r.address(), r.Start.Token)
-		if errors.Is(found, errEnding) {
-			break
+		switch {
+		case errors.Is(found, errEnding):
+			return s.lose(ctx, h)
+		case found == nil && !s.exclusive:
+			return s.found(ctx, h) // whatever a runner says whose answers may lag
 		}
 		// Asked of one that answers, too: it may not have noticed yet that its edge died.
 		running, err := s.describe(ctx, r)
-		if err == nil && !running {
-			break
-		}
-		if found == nil {
-			s.setRoute(h.e, r)
-			s.logger(r).Info("session's container found")
-			return nil
-		}
-		if err == nil && time.Since(began) > s.lostPatience {
-			break
+		switch {
+		case err == nil && !running, errors.Is(err, ErrNoContainer) && s.gone(began):
+			return s.lose(ctx, h)
+		case found == nil:
+			return s.found(ctx, h)
+		case err == nil && time.Since(began) > s.lostPatience:
+			given, err := d.givenUp(ctx, h)
+			if err != nil {
+				return err
+			}
+			if given {
+				return s.lose(ctx, h)
+			}
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
-	s.dropRoute(h.e, nil)
-	h.e.lookFor(savingStep)
-	defer h.e.lookFor("")
-	// To be sure that nothing of it is left, before the slot is free.
-	if err := s.stopSurely(ctx, r, "lost"); err != nil {
-		return err
+}
+
+// unseenPatience is how long a container that the runner does not know may be one that
+// it does not know yet.
+const unseenPatience = 3 * time.Second
+
+// gone reports whether a container that the runner does not know, and that has been
+// looked for since a time, has ended.
+func (s *Service) gone(since time.Time) bool {
+	return s.exclusive || time.Since(since) > unseenPatience
+}
+
+// found opens the way to the container of an active session, and tells an edge that
+// doubts it.
+func (s *Service) found(ctx context.Context, h *held) error {
+	if h.record().Lease != nil {
+		if err := h.apply(ctx, Event{Kind: EventFound}); err != nil {
+			return err
+		}
 	}
-	if err := h.apply(ctx, Event{Kind: EventLost}); err != nil {
-		return err
-	}
-	s.logger(r).Warn("session's container was lost")
+	s.setRoute(h.e, h.record())
+	s.logger(h.record()).Info("session's container found")
 	return nil
 }
 
-// resume goes on with a wake that an edge which died had begun. If its container is
-// gone, the session becomes inactive: the next wake is a new one.
-func (s *Service) resume(ctx context.Context, o *op, h *held) error {
-	r := h.record()
-	running := false
-	if r.Container != "" {
-		var err error
-		if running, err = s.describe(ctx, r); err != nil {
-			return err
-		}
-	} else {
-		containers, err := s.runner.List(ctx)
-		if err != nil {
-			return err
-		}
-		for _, c := range containers {
-			if c.SessionID == r.SessionID && c.Epoch == r.Epoch && c.Running {
-				if err := h.apply(ctx, Event{Kind: EventStarted, Container: c.Ref}); err != nil {
-					return err
-				}
-				running = true
-			}
-		}
+// lose frees the slot of an active session whose container is gone. Of all edges that
+// find it so the one whose write is the first does.
+func (s *Service) lose(ctx context.Context, h *held) error {
+	s.dropRoute(h.e, nil)
+	h.e.lookFor(savingStep)
+	defer h.e.lookFor("")
+	if err := h.apply(ctx, Event{Kind: EventDrain, Holder: s.edge}); err != nil {
+		return err
 	}
-	if !running {
+	err := h.leased(ctx, func(ctx context.Context) error {
+		// To be sure that nothing of it is left, before the slot is free.
+		if err := s.stopSurely(ctx, h.record(), "lost"); err != nil {
+			return err
+		}
+		return h.apply(ctx, Event{Kind: EventLost})
+	})
+	if err == nil {
+		s.logger(h.record()).Warn("session's container was lost")
+	}
+	return err
+}
+
+// resume goes on with a wake that an edge which died had begun: the same start again
+// gives the same container. If that has ended, the session becomes inactive, and the
+// next wake is a new one.
+func (s *Service) resume(ctx context.Context, o *op, h *held) error {
+	client, err := s.client(ctx, h.record().ClientID)
+	if errors.Is(err, configstore.ErrNotFound) {
 		return s.leave(ctx, h)
 	}
-	client, err := s.client(ctx, r.ClientID)
 	if err != nil {
 		return err
 	}
 	o.announce()
-	s.boot(ctx, o, h, client, r.Start.At, true)
+	s.boot(ctx, o, h, client, time.Now(), true)
 	return nil
 }
 
 // leave gives up a wake that an edge which died had begun: its container has ended, or
 // is about to, because that edge is gone.
 func (s *Service) leave(ctx context.Context, h *held) error {
+	s.dropRoute(h.e, nil)
 	h.e.step(savingStep)
 	return h.leased(ctx, func(ctx context.Context) error {
 		if err := s.stopSurely(ctx, h.record(), "left behind"); err != nil {

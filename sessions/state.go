@@ -28,6 +28,8 @@ const (
 	EventFail    EventKind = "fail"    // the wake, or the container, failed: Failure
 	EventLost    EventKind = "lost"    // the container is gone, though nobody stopped it
 	EventUnwake  EventKind = "unwake"  // another edge than the one which wakes it wants it asleep
+	EventDoubt   EventKind = "doubt"   // an edge cannot reach the container, and asks whether others do: Holder
+	EventFound   EventKind = "found"   // the container, which an edge doubts, answers another
 )
 
 // Event is one thing that happened to a session. Which fields count depends on the
@@ -67,8 +69,9 @@ func BackOff(attempts int) time.Duration {
 // Next is the state machine of sessions: the record after an event, or
 // ErrTransition if the event does not fit the record's state.
 //
-//	            wake   started,  ready   asked   drain     busy    renew  stopped   unwake  fail    lost
-//	                   located
+//	            wake   started,  ready   asked,  drain     busy    renew  stopped   unwake  fail    lost
+//	                   located           doubt²,
+//	                                     found²
 //	inactive    init   –         –       –       –         –       –      –         –       –       –
 //	initializing –     same      active  –       –         –       same   inactive  same    failed  inactive
 //	active      –      –         –       same    draining  –       –      inactive  –       failed  inactive
@@ -77,6 +80,8 @@ func BackOff(attempts int) time.Duration {
 //
 // ¹ failed still, and only while it holds a slot, that is while its container may be
 // running; freed: without the slot.
+// ² doubt gives an active session the lease of an edge which cannot reach the container;
+// found, and asked, take it away.
 //
 // A slot is taken by wake and freed by stopped and lost alone. A failed session that
 // still holds one keeps it through the next wake; whoever wakes it lets the runner end
@@ -105,7 +110,11 @@ func Next(r Record, e Event, now time.Time) (Record, error) {
 		r.AskAt = e.AskAt
 		r.SleepWanted = false
 	case EventAsked:
-		r.AskAt, r.LastActivity, r.Awake = e.AskAt, e.LastActivity, e.Awake
+		r.AskAt, r.LastActivity, r.Awake, r.Lease = e.AskAt, e.LastActivity, e.Awake, nil
+	case EventDoubt:
+		r.Lease = &Lease{Holder: e.Holder, Beat: 1}
+	case EventFound:
+		r.Lease = nil
 	case EventDrain:
 		r.Status = StatusDraining
 		r.Lease = &Lease{Holder: e.Holder, Beat: 1}
@@ -149,7 +158,7 @@ func fits(r Record, k EventKind) bool {
 		return r.Status == StatusInactive || r.Status == StatusFailed
 	case EventStarted, EventLocated, EventReady, EventUnwake:
 		return r.Status == StatusInitializing
-	case EventAsked, EventDrain:
+	case EventAsked, EventDrain, EventDoubt, EventFound:
 		return r.Status == StatusActive
 	case EventBusy:
 		return r.Status == StatusDraining

@@ -18,7 +18,7 @@ var (
 	kinds = []sessions.EventKind{
 		sessions.EventWake, sessions.EventStarted, sessions.EventLocated, sessions.EventReady, sessions.EventAsked,
 		sessions.EventDrain, sessions.EventBusy, sessions.EventRenew, sessions.EventStopped, sessions.EventFail, sessions.EventLost,
-		sessions.EventUnwake,
+		sessions.EventUnwake, sessions.EventDoubt, sessions.EventFound,
 	}
 	now = time.Date(2026, 5, 1, 9, 0, 0, 0, time.UTC)
 )
@@ -39,6 +39,7 @@ func state(s sessions.Status) sessions.Record {
 		r.Lease = &sessions.Lease{Holder: "edge-1", Beat: 4}
 		r.Awake = &sessions.Awake{At: now, Activity: "document"}
 	case sessions.StatusActive:
+		r.Lease = &sessions.Lease{Holder: "edge-3", Beat: 1} // of one that doubts it
 		r.AskAt = now.Add(time.Minute)
 		r.Awake = &sessions.Awake{At: now, Activity: "document"}
 	case sessions.StatusInactive: // returned above
@@ -51,14 +52,14 @@ func state(s sessions.Status) sessions.Record {
 
 func TestNextEveryStateEveryEvent(t *testing.T) {
 	// "" is a refusal; the order of the columns is that of kinds.
-	table := map[sessions.Status][12]sessions.Status{
-		sessions.StatusInactive:     {"initializing", "", "", "", "", "", "", "", "", "", "", ""},
-		sessions.StatusInitializing: {"", "initializing", "initializing", "active", "", "", "", "initializing", "inactive", "failed", "inactive", "initializing"},
-		sessions.StatusActive:       {"", "", "", "", "active", "draining", "", "", "inactive", "failed", "inactive", ""},
-		sessions.StatusDraining:     {"", "", "", "", "", "", "active", "draining", "inactive", "", "inactive", ""},
-		sessions.StatusFailed:       {"initializing", "", "", "", "", "", "", "failed", "failed", "", "failed", ""},
+	table := map[sessions.Status][14]sessions.Status{
+		sessions.StatusInactive:     {"initializing", "", "", "", "", "", "", "", "", "", "", "", "", ""},
+		sessions.StatusInitializing: {"", "initializing", "initializing", "active", "", "", "", "initializing", "inactive", "failed", "inactive", "initializing", "", ""},
+		sessions.StatusActive:       {"", "", "", "", "active", "draining", "", "", "inactive", "failed", "inactive", "", "active", "active"},
+		sessions.StatusDraining:     {"", "", "", "", "", "", "active", "draining", "inactive", "", "inactive", "", "", ""},
+		sessions.StatusFailed:       {"initializing", "", "", "", "", "", "", "failed", "failed", "", "failed", "", "", ""},
 	}
-	require.Len(t, kinds, 12)
+	require.Len(t, kinds, 14)
 	for _, from := range states {
 		for n, kind := range kinds {
 			t.Run(string(from)+"/"+string(kind), func(t *testing.T) {
@@ -112,7 +113,12 @@ func TestNextEveryStateEveryEvent(t *testing.T) {
 					assert.Equal(t, event.AskAt, after.AskAt)
 					assert.Nil(t, after.Lease)
 					assert.Empty(t, after.Instruction)
+				case sessions.EventDoubt:
+					assert.Equal(t, sessions.Lease{Holder: "edge-2", Beat: 1}, *after.Lease)
+				case sessions.EventFound:
+					assert.Nil(t, after.Lease)
 				case sessions.EventAsked:
+					assert.Nil(t, after.Lease, "it answered whoever asked")
 					assert.Equal(t, event.AskAt, after.AskAt)
 					assert.Equal(t, event.LastActivity, after.LastActivity)
 					assert.Equal(t, event.Awake, after.Awake)

@@ -164,7 +164,7 @@ func (s *Service) tryToSleep(ctx context.Context, e *live, reason string) (Recor
 	if s.runner == nil {
 		return r, ErrNoRunner
 	}
-	h := &held{s: s, e: e, r: r}
+	h := newHeld(s, e, r, time.Now())
 	switch r.Status {
 	case StatusActive:
 		err = s.sleepActive(ctx, h, reason)

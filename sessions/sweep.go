@@ -20,9 +20,9 @@ const (
 // always is after every AskAt.
 var always = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// sweepLoop finds, at the start and then every minute, sessions whose edge died,
-// sessions whose container is gone, and containers without a session; and at the start
-// what is kept of sessions that were deleted.
+// sweepLoop finds, at the start and then every minute, sessions whose container is gone,
+// and containers without a session; and at the start what is kept of sessions that were
+// deleted. Sessions whose edge died are found by leaseLoop.
 func (s *Service) sweepLoop() {
 	ctx, cancel := context.WithTimeout(s.ctx, registryTimeout)
 	active, err := s.registry.Due(ctx, always, sweepMost)
@@ -34,7 +34,6 @@ func (s *Service) sweepLoop() {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for forgotten := false; ; {
-		s.sweepRecords()
 		s.sweepContainers()
 		forgotten = forgotten || s.sweepKept()
 		select {
@@ -43,21 +42,6 @@ func (s *Service) sweepLoop() {
 			return
 		}
 	}
-}
-
-// sweepRecords looks into the sessions that may have been left behind.
-func (s *Service) sweepRecords() {
-	ctx, cancel := context.WithTimeout(s.ctx, registryTimeout)
-	defer cancel()
-	records, err := s.registry.Unsettled(ctx, sweepMost)
-	if err != nil {
-		if s.ctx.Err() == nil {
-			s.log.Warn("reading unsettled sessions", zap.Error(err))
-		}
-		return
-	}
-	s.leases.keepOnly(records)
-	s.settleAll(records)
 }
 
 // settleAll begins to look into sessions, some at a time, and returns when it is known

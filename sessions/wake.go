@@ -97,52 +97,60 @@ func (s *Service) beginWake(e *live, now bool) *op {
 			return
 		}
 		o.announce()
-		s.boot(ctx, o, &held{s: s, e: e, r: r.record}, r.client, started, false)
+		s.boot(ctx, o, newHeld(s, e, r.record, r.at), r.client, started, false)
 	})
 }
 
 // taken is a wake that was written down.
 type taken struct {
 	record Record
+	at     time.Time // when the write began
 	client configstore.Client
 }
 
 // takeWake writes down that this edge wakes the session, after it has found out what
-// became of an earlier container, if the record speaks of one. It returns nil if there
-// is nothing to wake: the session is awake, or within its back-off, or another edge's.
+// became of an earlier container, if the record speaks of one. One that another edge is
+// stopping is waited for: whoever asked for the wake need not ask again. It returns nil if
+// there is nothing to wake: the session is awake, or within its back-off, or another
+// edge's wake.
 func (s *Service) takeWake(ctx context.Context, o *op, e *live, now bool) (*taken, error) {
+	var wait time.Duration
 	for {
 		r, err := s.get(ctx, e.id)
-		if err != nil {
-			return nil, asUnavailable(err)
+		if err = asUnavailable(err); err != nil && (!errors.Is(err, ErrUnavailable) || !o.announced()) {
+			return nil, err
 		}
-		e.publish(r)
-		if r.Status != StatusInactive && r.Status != StatusFailed {
-			o.announce() // it is being looked into: nobody needs to wait for that
-			elsewhere := r.Status == StatusDraining
-			if elsewhere {
-				s.recall(ctx, r)
-			}
-			if r, err = s.settle(ctx, o, e, r); elsewhere && errors.Is(err, ErrConflict) {
-				// Another edge puts it to sleep: it serves on, or is woken next.
-				if err := sleep(ctx, pollMost); err != nil {
-					return nil, err
+		if err == nil {
+			e.publish(r)
+			if !r.HoldsSlot() {
+				if !now && time.Now().Before(r.RetryAt()) {
+					return nil, nil
+				}
+				t, err := s.writeWake(ctx, e, r)
+				if !errors.Is(err, ErrConflict) {
+					return t, asUnavailable(err)
 				}
 				continue
 			}
-			if err != nil {
-				return nil, err // of which nobody waits to hear; the view shows it
+			o.announce() // it is being looked into: nobody needs to wait for that
+			if r.Status == StatusDraining {
+				s.recall(ctx, r) // it may serve on
 			}
-			if r.Status != StatusInactive && r.Status != StatusFailed {
+			settled, err := s.settle(ctx, o, e, r)
+			switch {
+			case err == nil && settled.HoldsSlot():
 				return nil, nil
+			case err == nil:
+				continue
+			case !anothers(err):
+				return nil, err // of which nobody waits to hear; the view shows it
+			case r.Status == StatusInitializing:
+				return nil, nil // another edge's wake
 			}
 		}
-		if !now && time.Now().Before(r.RetryAt()) {
-			return nil, nil
-		}
-		t, err := s.writeWake(ctx, e, r)
-		if !errors.Is(err, ErrConflict) {
-			return t, asUnavailable(err)
+		wait = min(max(attendFirst, 2*wait), max(s.attendMost(), pollMost))
+		if err := sleep(ctx, jitter(wait)); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -157,12 +165,13 @@ func (s *Service) writeWake(ctx context.Context, e *live, r Record) (*taken, err
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	stored, err := s.update(ctx, next, client.Settings.MaxConcurrentSessions)
 	if err != nil {
 		return nil, err
 	}
 	e.publish(stored)
-	return &taken{record: stored, client: client}, nil
+	return &taken{record: stored, at: began, client: client}, nil
 }
 
 // awake is the record at the beginning of a wake, with new parameters of its start.
@@ -189,7 +198,7 @@ func asUnavailable(err error) error {
 // given up because the edge closes or somebody wants the session asleep. resumed says
 // that an edge that died had begun it.
 func (s *Service) boot(ctx context.Context, o *op, h *held, client configstore.Client, started time.Time, resumed bool) {
-	b := &boot{s: s, e: h.e, h: h, client: client, timings: newTimings(started), resumed: resumed}
+	b := &boot{s: s, e: h.e, h: h, client: client, timings: newTimings(started), resumed: resumed, since: time.Now()}
 	err := h.leased(ctx, b.run)
 	log := s.logger(h.record())
 	var failed *bootError
@@ -200,13 +209,18 @@ func (s *Service) boot(ctx context.Context, o *op, h *held, client configstore.C
 	case resumed && errors.Is(err, errEnded):
 		// It ended because its edge did: no fault of the site's. Whoever waits for
 		// it gets a new one.
-		if err := s.leave(ctx, h); err != nil && ctx.Err() == nil {
+		if err := s.leave(ctx, h); err != nil && ctx.Err() == nil && !anothers(err) {
 			log.Error("stopping what an earlier edge left behind", zap.Error(err))
 		}
 		h.e.mu.Lock()
-		if o.kind == opWake || len(h.e.watches) > 0 {
-			h.e.want(wishWake)
-		}
+		h.e.want(wishWake)
+		h.e.mu.Unlock()
+		return
+	case errors.Is(err, errLeaseExpired):
+		log.Info("session wake given up", zap.Error(err))
+		// If the registry is back before another edge has noticed, it goes on here.
+		h.e.mu.Lock()
+		h.e.want(wishSettle)
 		h.e.mu.Unlock()
 		return
 	case errors.Is(err, errUnwanted):
@@ -221,16 +235,20 @@ func (s *Service) boot(ctx context.Context, o *op, h *held, client configstore.C
 	case !errors.As(err, &failed):
 		failed = &bootError{phase: b.timings.phase, cause: "Something went wrong while the session was started.", err: err, retryable: true}
 	}
+	s.dropRoute(h.e, nil) // which it has if it was ready when another edge died
 	h.e.mu.Lock()
 	o.ending = true
 	h.e.mu.Unlock()
 	if err := h.apply(ctx, Event{Kind: EventFail, Failure: failed.failure()}); err != nil {
+		if anothers(err) {
+			return // and so its failure is the other edge's to see
+		}
 		log.Error("session failure not written", zap.String("phase", string(failed.phase)), zap.String("cause", failed.cause), zap.Error(err))
 		return
 	}
 	log.Warn("session failed", append(b.timings.fields(), zap.String("phase", string(failed.phase)),
 		zap.String("cause", failed.cause), zap.String("detail", failed.detail()), zap.Int("attempts", h.record().Failure.Attempts))...)
-	if err := s.stop(ctx, h, "failed"); err != nil {
+	if err := s.stop(ctx, h, "failed"); err != nil && !anothers(err) {
 		log.Error("stopping failed session's container", zap.Error(err))
 	}
 }

@@ -1,13 +1,6 @@
 package sessions
 
-import (
-	"context"
-	"time"
-)
-
-// pollEvery is how often the record of a watched session is read while this edge
-// does nothing to it itself: another edge may.
-const pollEvery = time.Second
+import "context"
 
 // Watch follows one session. It must be closed.
 type Watch struct {
@@ -23,11 +16,8 @@ func (s *Service) Watch(id string) *Watch {
 	w := &Watch{s: s, e: e, c: make(chan struct{}, 1)}
 	e.mu.Lock()
 	e.watches[w] = struct{}{}
-	known := e.routed || e.op != nil
+	s.attend(e)
 	e.mu.Unlock()
-	if !known {
-		s.poll(e)
-	}
 	return w
 }
 
@@ -96,59 +86,5 @@ func (s *Service) Wait(ctx context.Context, id string) (View, error) {
 		case <-s.ctx.Done():
 			return v, ErrClosed
 		}
-	}
-}
-
-// pollLoop reads the records of sessions that are watched and to which this edge does
-// nothing.
-func (s *Service) pollLoop() {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-s.ctx.Done():
-			return
-		}
-		for _, e := range s.holdAll() {
-			e.mu.Lock()
-			wanted := len(e.watches) > 0 && !e.routed && e.op == nil
-			e.mu.Unlock()
-			if wanted {
-				s.poll(e)
-			}
-			s.release(e)
-		}
-	}
-}
-
-// poll reads a session's record in the background and takes it in, unless that is being
-// done already. The caller holds e.
-func (s *Service) poll(e *live) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.polling {
-		return
-	}
-	s.mu.Lock()
-	e.refs++
-	s.mu.Unlock()
-	e.polling = s.spawn(func() {
-		defer s.release(e)
-		r, err := s.lookupRecord(s.ctx, e.id)
-		e.mu.Lock()
-		e.polling = false
-		e.mu.Unlock()
-		switch {
-		case err == nil:
-			s.learn(r)
-		case isNotFound(err):
-			e.gone()
-		}
-	})
-	if !e.polling {
-		s.mu.Lock()
-		e.refs-- // the caller holds another
-		s.mu.Unlock()
 	}
 }

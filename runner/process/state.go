@@ -49,7 +49,7 @@ func (s state) formerContainer() sessions.Container {
 	c := sessions.Container{Ref: s.ref(), SessionID: s.SessionID, Epoch: s.Epoch, Reason: s.Reason}
 	switch {
 	case s.alive():
-		c.Running, c.Reason = true, "the edge that started it is gone: it saves its work and ends"
+		c.Running, c.Ending, c.Reason = true, true, "the edge that started it is gone: it saves its work and ends"
 	case c.Reason == "":
 		c.Reason = "ended while no edge was there"
 	}

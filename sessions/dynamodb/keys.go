@@ -83,16 +83,21 @@ func queueName(kind string, n int) string { return fmt.Sprintf("%s#%d", kind, n)
 func queueOf(rec sessions.Record) string {
 	var kind string
 	switch {
+	case isUnsettled(rec):
+		kind = queueUnsettled
 	case rec.Status == sessions.StatusActive && !rec.AskAt.IsZero():
 		kind = queueDue
-	case rec.HoldsSlot() && rec.Status != sessions.StatusActive:
-		kind = queueUnsettled
 	default:
 		return ""
 	}
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(rec.SessionID)) // never fails
 	return queueName(kind, int(h.Sum32()%queues))
+}
+
+// isUnsettled reports whether a record is one of Unsettled.
+func isUnsettled(rec sessions.Record) bool {
+	return rec.HoldsSlot() && (rec.Status != sessions.StatusActive || rec.Lease != nil)
 }
 
 // isSession reports whether an item is a session's. Threads and slots lie in the same

@@ -103,7 +103,7 @@ func (r *Registry) Unsettled(ctx context.Context, limit int) ([]sessions.Record,
 		return nil, fmt.Errorf("reading unsettled sessions: %w", r.classify(ctx, err))
 	}
 	return slices.DeleteFunc(recs, func(rec sessions.Record) bool {
-		return !rec.HoldsSlot() || rec.Status == sessions.StatusActive
+		return !isUnsettled(rec)
 	}), nil
 }
 

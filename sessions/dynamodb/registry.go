@@ -14,9 +14,9 @@
 //
 //   - by-client (clientId, sessionId): for List.
 //   - by-queue (queue, queueAt): sparse. An active session is in one of the queues "due#0"
-//     to "due#3" at its AskAt, for Due; one that is initializing or draining, or failed and
-//     holds a slot, in "unsettled#0" to "unsettled#3" at its last activity, for Unsettled;
-//     any other in none. One partition takes 1,000 writes a second, and a session that is
+//     to "due#3" at its AskAt, for Due; one that is initializing or draining, failed and
+//     holds a slot, or active with a lease, in "unsettled#0" to "unsettled#3", for
+//     Unsettled; any other in none. One partition takes 1,000 writes a second, and a session that is
 //     asked needs two: four queues are enough for 2,000 questions a second, which is
 //     600,000 active sessions at one in five minutes.
 //

@@ -127,13 +127,22 @@ func (r *Registry) Create(ctx context.Context, rec sessions.Record, limit int) (
 		_, err = tx.ExecContext(ctx, `INSERT INTO edit_sessions
 			(session_id, client_id, thread_id, version, status, holds_slot, ask_at, record)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-			rec.SessionID, rec.ClientID, rec.ThreadID, rec.Version, rec.Status, rec.HoldsSlot(), askAt(rec), row)
+			rec.SessionID, rec.ClientID, rec.ThreadID, rec.Version, statusOf(rec), rec.HoldsSlot(), askAt(rec), row)
 		return err
 	})
 	if err != nil {
 		return sessions.Record{}, fmt.Errorf("creating session of client %q: %w", rec.ClientID, err)
 	}
 	return rec, nil
+}
+
+// statusOf is a record's status as the schema has it: an active session with a lease is
+// unsettled.
+func statusOf(rec sessions.Record) string {
+	if rec.Status == sessions.StatusActive && rec.Lease != nil {
+		return "doubted"
+	}
+	return string(rec.Status)
 }
 
 // Update replaces a session. See sessions.Registry.
@@ -161,7 +170,7 @@ func (r *Registry) Update(ctx context.Context, rec sessions.Record, limit int) (
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE edit_sessions
 			SET version = ?, status = ?, holds_slot = ?, ask_at = ?, record = ? WHERE session_id = ?`,
-			rec.Version, rec.Status, rec.HoldsSlot(), askAt(rec), row, rec.SessionID)
+			rec.Version, statusOf(rec), rec.HoldsSlot(), askAt(rec), row, rec.SessionID)
 		return err
 	})
 	if err != nil {

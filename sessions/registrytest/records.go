@@ -257,8 +257,16 @@ func testUnsettled(t *testing.T, o Options) {
 	settled, err := sessions.Next(settled, sessions.Event{Kind: sessions.EventStopped}, epochStart)
 	require.NoError(t, err)
 	create(t, reg, settled)
+	doubted := create(t, reg, in(t, record("amelia", 6), sessions.StatusActive, epochStart))
+	doubted = update(t, reg, doubted, sessions.Event{Kind: sessions.EventDoubt, Holder: "edge"})
+	trusted := create(t, reg, in(t, record("amelia", 7), sessions.StatusActive, epochStart))
+	trusted = update(t, reg, trusted, sessions.Event{Kind: sessions.EventDoubt, Holder: "edge"})
+	update(t, reg, trusted, sessions.Event{Kind: sessions.EventFound})
+	got, err := reg.Get(t.Context(), doubted.SessionID)
+	require.NoError(t, err)
+	equal(t, doubted, got)
 
-	eventually(t, []string{"amelia-0001", "amelia-0003", "amelia-0004"}, func() ([]sessions.Record, error) {
+	eventually(t, []string{"amelia-0001", "amelia-0003", "amelia-0004", "amelia-0006"}, func() ([]sessions.Record, error) {
 		recs, err := reg.Unsettled(t.Context(), 10)
 		slices.SortFunc(recs, func(a, b sessions.Record) int { return strings.Compare(a.SessionID, b.SessionID) })
 		return recs, err
