@@ -140,7 +140,7 @@ func (a *App) parse() error {
 	if a.Lease != 0 && time.Duration(a.Lease) < minLease {
 		return fmt.Errorf("lease: must be at least %s, got %s", minLease, time.Duration(a.Lease))
 	}
-	return nil
+	return checkTogether(a.RegistryRaw, a.RunnerRaw)
 }
 
 // minLease is the shortest lease: one is renewed three times in its length, and each

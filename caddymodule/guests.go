@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"sort"
@@ -54,6 +55,10 @@ type Registry interface {
 type Runner interface {
 	// Identity names the resource behind the runner.
 	Identity(dataDir string) string
+	// Local reports whether its containers are one edge's: they are on its machine, and
+	// no other edge can start, find or stop them. It then needs a registry that is
+	// Exclusive.
+	Local() bool
 	// OpenRunner opens it. It must be fast: no network. The logger outlives
 	// configuration reloads.
 	OpenRunner(dataDir string, logger *zap.Logger) (sessions.Runner, error)
@@ -80,6 +85,39 @@ func unmarshalGuest(d *caddyfile.Dispenser, namespace string) (json.RawMessage, 
 		return nil, err
 	}
 	return caddyconfig.JSONModuleObject(guest, guestKey, name, nil), nil
+}
+
+// guestOf returns an unconfigured guest of what raw, or the default where it is empty,
+// names; false if there is none, which loadGuest tells in its own words.
+func guestOf[T any](namespace string, raw json.RawMessage, defaultName string) (name string, guest T, ok bool) {
+	var named struct {
+		Module string `json:"module"`
+	}
+	if raw != nil && json.Unmarshal(raw, &named) != nil {
+		return "", guest, false
+	}
+	name = cmp.Or(named.Module, defaultName)
+	info, err := caddy.GetModule(namespace + "." + name)
+	if err != nil {
+		return name, guest, false
+	}
+	guest, ok = info.New().(T)
+	return name, guest, ok
+}
+
+// checkTogether refuses a runner that is one edge's with a registry that many share: an
+// edge would take the others' containers for dead, and start them again.
+func checkTogether(registryRaw, runnerRaw json.RawMessage) error {
+	registryName, registry, ok := guestOf[Registry](namespaceRegistries, registryRaw, "embedded")
+	if !ok || registry.Exclusive() {
+		return nil
+	}
+	runnerName, runner, ok := guestOf[Runner](namespaceRunners, runnerRaw, "process")
+	if !ok || !runner.Local() {
+		return nil
+	}
+	return fmt.Errorf("runner %s holds containers for one edge alone, and registry %s is shared by any number of edges: use runner docker or ecs with it, or registry embedded",
+		runnerName, registryName)
 }
 
 // guestNames lists the modules of a namespace for a message.

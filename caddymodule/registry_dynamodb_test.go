@@ -21,7 +21,7 @@ func newRegistryCLI(t *testing.T) (c *testCLI, table string) {
 	c = newTestCLI(t)
 	text, err := os.ReadFile(c.config)
 	require.NoError(t, err)
-	changed := strings.Replace(string(text), "public_origin", "registry dynamodb {\ntable_prefix "+prefix+"\n}\npublic_origin", 1)
+	changed := strings.Replace(string(text), "public_origin", "runner docker\nregistry dynamodb {\ntable_prefix "+prefix+"\n}\npublic_origin", 1)
 	require.NoError(t, os.WriteFile(c.config, []byte(changed), 0o600))
 	return c, prefix + "edit-sessions"
 }

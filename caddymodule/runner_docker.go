@@ -99,6 +99,9 @@ func (r *DockerRunner) Identity(dataDir string) string {
 	return identity + " of " + dataDir
 }
 
+// Local is false: all edges on an engine share its containers.
+func (*DockerRunner) Local() bool { return false }
+
 // OpenRunner opens the runner. It starts nothing, and does not wait for the engine.
 func (r *DockerRunner) OpenRunner(dataDir string, logger *zap.Logger) (sessions.Runner, error) {
 	deployment := r.Deployment

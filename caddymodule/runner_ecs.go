@@ -94,6 +94,9 @@ func (r *ECSRunner) startedBy() string {
 	return r.StartedBy
 }
 
+// Local is false: all edges share a cluster's tasks.
+func (*ECSRunner) Local() bool { return false }
+
 // OpenRunner opens the runner. It starts nothing, and calls nothing.
 func (r *ECSRunner) OpenRunner(_ string, logger *zap.Logger) (sessions.Runner, error) {
 	client, err := ecs.NewClient(context.Background(), ecs.ClientOptions{Region: r.Region, Endpoint: r.Endpoint})

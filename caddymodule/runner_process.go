@@ -38,6 +38,9 @@ func (ProcessRunner) CaddyModule() caddy.ModuleInfo {
 // Identity is the data folder. What containers are started with may change.
 func (r *ProcessRunner) Identity(dataDir string) string { return "process:" + dataDir }
 
+// Local is true: the containers are child processes.
+func (*ProcessRunner) Local() bool { return true }
+
 // OpenRunner opens the runner. It starts nothing. It fails where another edge uses the
 // data folder.
 func (r *ProcessRunner) OpenRunner(dataDir string, logger *zap.Logger) (sessions.Runner, error) {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/webordinary/router/containerboot/bootapi"
@@ -25,6 +26,7 @@ type container struct {
 	server *http.Server
 	addr   string
 	ended  chan struct{}
+	hung   atomic.Bool // it takes connections, and answers nothing
 
 	mu      sync.Mutex
 	claim   *bootapi.Claim
@@ -80,6 +82,13 @@ func (c *container) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	c.paths[r.URL.Path]++
 	c.mu.Unlock()
+	if c.hung.Load() {
+		select {
+		case <-c.ended:
+		case <-r.Context().Done():
+		}
+		return
+	}
 	bearer := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch r.URL.Path {
 	case bootapi.PathProof:

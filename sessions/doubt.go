@@ -68,8 +68,10 @@ func (d *doubt) givenUp(ctx context.Context, h *held) (bool, error) {
 // refresh reads the record of an active session anew. errLeaseLost if it is another's by
 // now, or in another state.
 func (h *held) refresh(ctx context.Context) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	if err := h.turn.take(ctx); err != nil {
+		return err
+	}
+	defer h.turn.give()
 	r, err := h.s.get(ctx, h.r.SessionID)
 	if err != nil {
 		if isNotFound(err) {
@@ -81,7 +83,7 @@ func (h *held) refresh(ctx context.Context) error {
 	if r.Status != h.r.Status || r.Epoch != h.r.Epoch {
 		return errLeaseLost
 	}
-	h.r = r
+	h.set(r)
 	return nil
 }
 

@@ -36,7 +36,7 @@ func SetFlightPatience(s *Service, d time.Duration) { s.flights.patience.Store(i
 // SetLostPatience sets how long a container that runs may fail to answer. Not after Start.
 func SetLostPatience(s *Service, d time.Duration) { s.lostPatience = d }
 
-// SweepRecords is a part of what a service does every minute.
+// SweepRecords is a part of what a service does several times in a lease's length.
 func SweepRecords(s *Service) { s.sweepRecords() }
 
 // FillRoutes gives a service routes, and returns the ids of their sessions.

@@ -86,6 +86,9 @@ type runner struct {
 	later  bool            // what it did not start itself runs without an address, until it has saved
 	hold   <-chan struct{} // Start waits for it
 
+	blind     int  // so many questions are answered as if nothing were known of what was started
+	noAddress bool // Describe tells no address
+
 	sweeps atomic.Int64 // calls of Kept, the last of a sweep
 }
 
@@ -169,6 +172,9 @@ func (r *runner) describe(c *container) sessions.Container {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := describe(c)
+	if r.noAddress {
+		d.Address = ""
+	}
 	if r.later && !r.own[c.ref] {
 		d.Address, d.Ending, d.Reason = "", true, "it saves and ends"
 	}
@@ -201,6 +207,15 @@ func (r *runner) isDown() bool {
 }
 
 func (r *runner) Describe(_ context.Context, ref string) (sessions.Container, error) {
+	unknown := false
+	r.set(func(r *runner) {
+		if unknown = r.blind > 0; unknown {
+			r.blind--
+		}
+	})
+	if unknown {
+		return sessions.Container{}, sessions.ErrNoContainer
+	}
 	c, err := r.find(ref)
 	if err != nil {
 		return sessions.Container{}, err

@@ -2,7 +2,9 @@ package sessions_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -116,6 +118,7 @@ type bench struct {
 	logger   *zap.Logger
 
 	lostPatience time.Duration // of services that are made from now on
+	partitioned  *atomic.Bool  // whether a service that is made now reaches no container; nil: it does
 }
 
 func newBench(t *testing.T) *bench {
@@ -185,6 +188,14 @@ func (b *bench) service(r *runner, change ...func(*sessions.Options)) *sessions.
 	}
 	s := sessions.New(o)
 	sessions.SetLostPatience(s, b.lostPatience)
+	if cut := b.partitioned; cut != nil {
+		sessions.SetDial(s, func(ctx context.Context, network, address string) (net.Conn, error) {
+			if cut.Load() {
+				return nil, errors.New("no route to host")
+			}
+			return new(net.Dialer).DialContext(ctx, network, address)
+		})
+	}
 	if r != nil {
 		s.Start()
 	}
