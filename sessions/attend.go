@@ -14,7 +14,7 @@ import (
 // names a container that comes up, that container's own event stream is followed. The
 // container says when the site answers, and from then on it is served here, too, though
 // the edge which wakes it may not have written that down yet: it has proved that it is
-// this epoch's container, and whether the edge that woke it lives does not matter to it.
+// this epoch's container, as every connection to one must, and whether the edge that woke it lives does not matter to it.
 const (
 	// attendFirst and attendMost bound the waits between two reads of a record.
 	attendFirst = 50 * time.Millisecond
@@ -95,7 +95,8 @@ func (s *Service) keepUp(ctx context.Context, e *live) {
 		if r.Status == StatusInitializing && !routed && r.address() != "" && s.accompany(ctx, e, r) {
 			wait = attendFirst
 		}
-		if sleep(ctx, jitter(min(wait, most))) != nil {
+		wait = min(wait, most)
+		if sleep(ctx, jitter(wait)) != nil {
 			return
 		}
 	}
@@ -104,9 +105,6 @@ func (s *Service) keepUp(ctx context.Context, e *live) {
 // accompany shows how far the container of another edge's wake is, until it says that
 // the site answers: then the session is served. It reports whether the container answered.
 func (s *Service) accompany(ctx context.Context, e *live, r Record) bool {
-	if s.containers.prove(ctx, r.address(), r.Start.Token) != nil {
-		return false
-	}
 	answered, ready := false, false
 	err := s.containers.follow(ctx, r.address(), r.Start.Token, func(status bootapi.Status) bool {
 		answered = true
