@@ -261,8 +261,7 @@ func (g *simRegistry) Due(ctx context.Context, t time.Time, limit int) ([]sessio
 
 func (g *simRegistry) Unsettled(ctx context.Context, limit int) ([]sessions.Record, error) {
 	found, err := g.listed(ctx, func(r sessions.Record) bool {
-		return r.Status == sessions.StatusInitializing || r.Status == sessions.StatusDraining ||
-			r.Status == sessions.StatusFailed && r.HoldsSlot()
+		return r.HoldsSlot() && (r.Status != sessions.StatusActive || r.Lease != nil)
 	})
 	return found[:min(limit, len(found))], err
 }
