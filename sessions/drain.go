@@ -149,7 +149,8 @@ func (s *Service) insist(ctx context.Context, r Record, patience time.Duration, 
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		if running, derr := s.describe(ctx, r); derr == nil && !running {
+		running, derr := s.describe(ctx, r)
+		if derr == nil && !running || errors.Is(derr, ErrNoContainer) && s.gone(began) {
 			return errEnded
 		}
 		if time.Since(began) > patience {

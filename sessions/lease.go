@@ -80,7 +80,7 @@ func (s *Service) sweepRecords() {
 		case !s.othersLease(r):
 			select {
 			case s.settling <- struct{}{}:
-				s.settleSoon(r.SessionID)
+				s.settleSoon(r)
 			default: // the next time
 			}
 		case r.Status == StatusActive:
@@ -91,9 +91,9 @@ func (s *Service) sweepRecords() {
 
 // settleSoon looks into a session in the background; its place among those that are
 // looked into at once is taken.
-func (s *Service) settleSoon(id string) {
+func (s *Service) settleSoon(r Record) {
 	done := func() { <-s.settling }
-	if !s.spawn(func() { defer done(); s.settleOne(id) }) {
+	if !s.spawn(func() { defer done(); s.settleOne(r) }) {
 		done()
 	}
 }

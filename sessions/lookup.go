@@ -127,7 +127,8 @@ func (s *Service) learn(r Record) View {
 func (s *Service) outlived(e *live) {
 	e.mu.Lock()
 	r, route := e.record, e.route
-	gone := e.op == nil && e.routed && (r.Epoch > route.Epoch || r.Epoch == route.Epoch && r.Status != StatusActive && r.Status != StatusInitializing)
+	// One that drains may serve on: its container says so.
+	gone := e.op == nil && e.routed && (r.Epoch > route.Epoch || !r.HoldsSlot())
 	e.mu.Unlock()
 	if gone {
 		s.dropRoute(e, route)
