@@ -92,13 +92,13 @@ func (p *pool) close() { p.http.CloseIdleConnections() }
 func (p *pool) dialProven(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := p.dial(ctx, network, address)
 	if err != nil {
-		return nil, &lostError{err}
+		return nil, &lostError{error: err, unsent: true}
 	}
 	ctx, cancel := context.WithTimeout(ctx, proveTimeout)
 	defer cancel()
 	if err := bootapi.ProveConn(ctx, conn, p.hash); err != nil {
 		_ = conn.Close()
-		return nil, &lostError{err}
+		return nil, &lostError{error: err, unsent: true}
 	}
 	return conn, nil
 }

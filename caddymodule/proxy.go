@@ -40,7 +40,7 @@ func (h *Router) serveProxied(w http.ResponseWriter, req *request, next caddyhtt
 		return err
 	case errors.As(err, &lost):
 		req.live.service.Lost(req.route, lost)
-		return h.answerLost(w, req)
+		return h.answerLost(w, req, next, lost.unsent)
 	case errors.As(err, &visitor):
 		return caddyhttp.Error(visitor.status(), visitor)
 	default:
@@ -48,17 +48,18 @@ func (h *Router) serveProxied(w http.ResponseWriter, req *request, next caddyhtt
 	}
 }
 
-// answerLost answers a request whose container turned out to be gone. A document may be
-// sent again, so it is answered as one of a session without a container. Anything else
-// may have been carried out, and is never sent twice.
-func (h *Router) answerLost(w http.ResponseWriter, req *request) error {
+// answerLost answers a request whose container turned out to be gone. A document, and
+// once what was not sent at all, is answered as one of a session without a container.
+// Anything else may have been carried out, and is never sent twice.
+func (h *Router) answerLost(w http.ResponseWriter, req *request, next caddyhttp.Handler, unsent bool) error {
 	req.route = nil
 	req.known.Session.Status = sessions.StatusInactive
 	req.decision = edge.Decision{Action: edge.Unavailable, Status: http.StatusServiceUnavailable, RetryAfter: time.Second}
-	if req.traits.Kind == edge.Document {
+	if req.traits.Kind == edge.Document || unsent && !req.lost {
 		req.decision = edge.Decide(req.traits, req.target, req.known)
 	}
-	return h.answer(w, req, nil)
+	req.lost = true
+	return h.answer(w, req, next)
 }
 
 // rememberSession sets the session's cookie where the browser does not have it yet.

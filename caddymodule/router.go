@@ -161,6 +161,7 @@ type request struct {
 	route    *sessions.Route // of an active session
 	view     sessions.View   // of any other session
 	decision edge.Decision
+	lost     bool // its container was not there when it was to be sent
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.

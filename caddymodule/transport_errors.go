@@ -21,7 +21,11 @@ var errEnding = errors.New("the container is about to end")
 
 // lostError says that a request failed because its session's container is not there, or
 // is another's.
-type lostError struct{ error }
+type lostError struct {
+	error
+	// unsent: nothing of the request has left the edge, so it may be sent again.
+	unsent bool
+}
 
 // Unwrap returns the cause.
 func (e *lostError) Unwrap() error { return e.error }
@@ -54,23 +58,34 @@ func sortError(req *http.Request, body *visitorBody, err error) error {
 	case req.Context().Err() != nil, errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, &lost):
-		return lost
+		return &lostError{error: err, unsent: lost.unsent && (body == nil || !body.read.Load())}
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return err // the operator's limits for slow answers
 	default:
-		return &lostError{err}
+		return &lostError{error: err}
 	}
 }
 
-// visitorBody remembers whether reading a request's body failed.
+// visitorBody remembers whether a request's body was read, and whether that failed.
 type visitorBody struct {
 	io.ReadCloser
 
+	read  atomic.Bool
 	fault atomic.Pointer[error]
+}
+
+// Close implements io.Closer. A body of which nothing was read may be sent yet; the
+// edge's server closes it in any case.
+func (b *visitorBody) Close() error {
+	if !b.read.Load() {
+		return nil
+	}
+	return b.ReadCloser.Close()
 }
 
 // Read implements io.Reader.
 func (b *visitorBody) Read(p []byte) (int, error) {
+	b.read.Store(true)
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.fault.CompareAndSwap(nil, &err)

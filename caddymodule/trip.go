@@ -56,7 +56,7 @@ func (x *trip) suspect() {
 		case x.ended.Load():
 			return
 		case err != nil && x.ctx.Err() == nil:
-			x.silent = &lostError{err}
+			x.silent = &lostError{error: err}
 			if x.ended.CompareAndSwap(false, true) {
 				x.cancel(err)
 			}
@@ -88,12 +88,12 @@ func (x *trip) check(header http.Header) error {
 	switch {
 	case bootapi.CheckResponse(header, x.proof):
 		if header.Get(bootapi.HeaderRefused) == bootapi.RefusedEnding {
-			return &lostError{errEnding}
+			return &lostError{error: errEnding}
 		}
 	case header.Get(bootapi.HeaderRefused) != "":
-		return &lostError{errMisdirected}
+		return &lostError{error: errMisdirected}
 	default:
-		return &lostError{errUnproven}
+		return &lostError{error: errUnproven}
 	}
 	for name := range header {
 		if strings.HasPrefix(name, bootapi.HeaderPrefix) {
