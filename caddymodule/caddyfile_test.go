@@ -20,8 +20,8 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // separator stands between a Caddyfile and the JSON it adapts to, or the error it gives.
 const separator = "\n----------\n"
 
-// testStores takes the stores of this package's tests from a message: they are registered, too.
-var testStores = strings.NewReplacer("counting, ", "", ", counting", "", "remote, ", "", ", remote", "")
+// testGuests takes the guests of this package's tests from a message: they are registered, too.
+var testGuests = strings.NewReplacer("counting, ", "", ", counting", "", "remote, ", "", ", remote", "", ", stage", "")
 
 func TestCaddyfileGoldens(t *testing.T) {
 	files, err := filepath.Glob("testdata/caddyfile/*.txt")
@@ -37,7 +37,7 @@ func TestCaddyfileGoldens(t *testing.T) {
 			var got string
 			out, _, err := adapter.Adapt([]byte(input), map[string]any{"filename": "Caddyfile"})
 			if err != nil {
-				got = testStores.Replace(err.Error())
+				got = testGuests.Replace(err.Error())
 			} else {
 				var b bytes.Buffer
 				require.NoError(t, json.Indent(&b, out, "", "\t"))
