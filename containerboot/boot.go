@@ -84,6 +84,11 @@ func (x *session) boot(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, warning := range prepared.Warnings {
+		x.board.Log(bootapi.PhaseCloning, warning)
+		x.log.Warn("repository is not whole here", zap.String("missing", warning))
+	}
+	x.missing.Store(&prepared.Warnings)
 	if prepared.Restored != "" {
 		x.log.Info("unpushed work restored", zap.String("commit", prepared.Restored))
 	}

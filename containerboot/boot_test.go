@@ -171,6 +171,14 @@ func TestFailures(t *testing.T) {
 			site:  build("console.error(\"Error: ENOSPC: no space left on device, write\"); process.exit(1)"),
 			phase: bootapi.PhaseBuilding, cause: "The disk is full.", exit: 13,
 		},
+		"a build that is killed for want of memory": {
+			site:  build("process.kill(process.pid, 'SIGKILL'); setInterval(() => {}, 1000)"),
+			phase: bootapi.PhaseBuilding, cause: "There was not enough memory", exit: 13,
+		},
+		"a host that does not answer": {
+			site:  build("await fetch('http://cms.invalid/posts')"),
+			phase: bootapi.PhaseBuilding, cause: "The build failed: the host cms.invalid on the network does not answer", exit: 13,
+		},
 		"a site that is not healthy": {
 			site: plainSite, claim: func(c *bootapi.Claim) { c.Site.HealthPath = "/healthy" },
 			phase: bootapi.PhaseReady, cause: "The site was built but answers 404 for /healthy.", exit: 14,

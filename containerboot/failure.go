@@ -2,6 +2,7 @@ package containerboot
 
 import (
 	"errors"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -13,6 +14,10 @@ import (
 // failed publishes why a boot or a rebuild failed, with the details in the log.
 func (x *session) failed(message string, err error) {
 	f := failureOf(err, x.board.Phase())
+	// A build that lacks part of the repository seldom says so itself.
+	if missing := x.missing.Load(); missing != nil && f.Phase == bootapi.PhaseBuilding {
+		f.Cause = strings.Join(append([]string{f.Cause}, *missing...), " ")
+	}
 	x.log.Error(message, zap.String("phase", string(f.Phase)), zap.String("cause", f.Cause),
 		zap.String("detail", f.Detail), zap.Bool("retryable", f.Retryable))
 	x.board.Fail(f)

@@ -40,9 +40,11 @@ type session struct {
 	job      job
 	rebuilds chan struct{} // capacity 1: requests for a rebuild are one
 
-	prepared atomic.Bool  // there is a working tree to save
-	writes   atomic.Int64 // requests under way that are other than plain reads
-	drain    drain
+	prepared atomic.Bool // there is a working tree to save
+	// missing says what of the repository is not here, in sentences; nil before the clone.
+	missing atomic.Pointer[[]string]
+	writes  atomic.Int64 // requests under way that are other than plain reads
+	drain   drain
 	// end ends the container, for a reason.
 	end context.CancelCauseFunc
 	// abandonAfter sets for how long no edge may be heard of before the container ends.

@@ -113,3 +113,11 @@ importers:
 	_, err := os.Stat(filepath.Join(w.workspace("s2"), "sites/www/node_modules/ui/ui.mjs"))
 	require.NoError(t, err)
 }
+
+// saved saves, and says where that went.
+func (w *world) saved(c *container) string {
+	w.t.Helper()
+	code, body := c.post(bootapi.PathSave, nil)
+	require.Equal(w.t, http.StatusOK, code, body)
+	return decode[bootapi.SaveResult](w.t, body).Where
+}

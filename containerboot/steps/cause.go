@@ -44,12 +44,14 @@ var knownFaults = []struct {
 	retryable bool
 }{
 	{noSpace, diskFull, true},
-	{regexp.MustCompile(`(?i)heap out of memory|^Killed$|ENOMEM`), "There was not enough memory.", false},
+	{outOfMemory, noMemory, false},
 	{regexp.MustCompile(`^npm \S+ code (E401|E403|ENEEDAUTH)$`), "The package registry refused access.", false},
-	{regexp.MustCompile(`^npm \S+ code (ENOTFOUND|ETIMEDOUT|ESOCKETTIMEDOUT|ECONNREFUSED|ECONNRESET|EAI_AGAIN|ENETUNREACH|E5\d\d|E429)$`), "The package registry could not be reached.", true},
+	{regexp.MustCompile(`^npm \S+ code (ENOTFOUND|ETIMEDOUT|ESOCKETTIMEDOUT|ECONNREFUSED|ECONNRESET|EAI_AGAIN|ENETUNREACH|E5\d\d|E429)$`), noRegistry, true},
+	{regexp.MustCompile(`\bERR_PNPM_META_FETCH_FAIL\b|^error An unexpected error occurred: "https?://|\bYN0001\b.*RequestError`), noRegistry, true},
+	{regexp.MustCompile(`^npm \S+ code EBADENGINE$|\bERR_PNPM_UNSUPPORTED_ENGINE\b|The engine "node" is incompatible|is not supported by Astro!`), "The site needs another version of Node", false},
+	{regexp.MustCompile(`\bERR_PNPM_(FETCH_404|NO_MATCHING_VERSION)\b|^error Couldn't find (package|any versions)`), "A package that the site needs was not found in the registry", false},
 	{regexp.MustCompile(`^npm \S+ code (E404|ETARGET)$`), "A package that the site needs was not found in the registry", false},
 	{regexp.MustCompile(`^npm \S+ code ERESOLVE$`), "The packages that the site needs do not fit together", false},
-	{regexp.MustCompile(`^npm \S+ code EBADENGINE$`), "The site needs another version of Node", false},
 	{regexp.MustCompile(`^npm \S+ code EJSONPARSE$`), "The package.json of the site is not valid JSON", false},
 }
 
@@ -105,13 +107,26 @@ func (b *Builder) causeOf(what string, run *tool.Error) (cause string, retryable
 			if !k.pattern.MatchString(line) {
 				continue
 			}
-			if strings.HasSuffix(k.cause, ".") {
+			switch {
+			case k.cause == noMemory:
+				return noMemory + limitText(), false
+			case k.cause == noRegistry:
+				return noRegistry + silent(lines), true
+			case strings.HasSuffix(k.cause, "."):
 				return k.cause, k.retryable
 			}
 			return shorten(k.cause + ": " + npmMessage(lines[i+1:], line)), k.retryable
 		}
 	}
+	if run.Killed() {
+		return noMemory + limitText(), false
+	}
 	message, location := findMessage(lines)
+	if network.MatchString(message) {
+		if host := silentHost(lines); host != "" {
+			return shorten(fmt.Sprintf("%s: the host %s on the network does not answer (%s).", what, host, strings.TrimSuffix(b.inSite(message), "."))), true
+		}
+	}
 	if message == "" {
 		return fmt.Sprintf("%s: %s ended with status %d.", what, run.Name, run.Code), false
 	}

@@ -60,11 +60,36 @@ func TestExplain(t *testing.T) {
 			ran("npm error code E404", "npm error 404 Not Found - GET https://registry.example/nope - Not found"),
 			"A package that the site needs was not found in the registry: Not Found - GET https://registry.example/nope - Not found", false,
 		},
-		"out of memory": {ran("FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory"), "There was not enough memory.", false},
-		"too long":      {fmt.Errorf("x: %w", context.DeadlineExceeded), "Installing failed: it took too long.", true},
-		"no npm":        {&exec.Error{Name: "npm", Err: exec.ErrNotFound}, `Installing failed: the program "npm" is not installed here.`, false},
-		"ours":          {fmt.Errorf("odd"), "Installing failed.", false},
-		"long output":   {ran(many...), "Installing failed: line 99", false},
+		"out of memory":  {ran("FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory"), noMemory + limitText(), false},
+		"killed, in npm": {ran("npm error path /w", "npm error signal SIGKILL"), noMemory + limitText(), false},
+		"registry down, named": {
+			ran("npm error code ENOTFOUND", "npm error network request to https://registry.example:8443/astro failed, reason: getaddrinfo ENOTFOUND registry.example"),
+			"The package registry could not be reached: registry.example does not answer.", true,
+		},
+		"registry down, pnpm": {
+			ran(" ERR_PNPM_META_FETCH_FAIL  GET https://registry.example/astro: request to https://registry.example/astro failed, reason: connect ECONNREFUSED 192.0.2.1:443"),
+			"The package registry could not be reached: registry.example does not answer.", true,
+		},
+		"registry down, Yarn": {
+			ran(`error An unexpected error occurred: "https://registry.example/astro: connect ETIMEDOUT 192.0.2.1:443".`),
+			"The package registry could not be reached: registry.example does not answer.", true,
+		},
+		"a host that does not answer": {
+			ran("TypeError: fetch failed", "    at node:internal/deps/undici/undici:1:2", "  [cause]: Error: getaddrinfo ENOTFOUND cms.example"),
+			"Installing failed: the host cms.example on the network does not answer (TypeError: fetch failed).", true,
+		},
+		"a host that does not answer in time": {
+			ran("TypeError: fetch failed", "  [cause]: ConnectTimeoutError: Connect Timeout Error (attempted address: cms.example:443, timeout: 10000ms)"),
+			"Installing failed: the host cms.example:443 on the network does not answer (TypeError: fetch failed).", true,
+		},
+		"Node too old, Yarn": {
+			ran(`error astro@7.0.0: The engine "node" is incompatible with this module. Expected version ">=22.12.0". Got "20.20.2"`),
+			`The site needs another version of Node: error astro@7.0.0: The engine "node" is incompatible with this module. Expected version ">=22.12.0". Got "20.20.2"`, false,
+		},
+		"too long":    {fmt.Errorf("x: %w", context.DeadlineExceeded), "Installing failed: it took too long.", true},
+		"no npm":      {&exec.Error{Name: "npm", Err: exec.ErrNotFound}, `Installing failed: the program "npm" is not installed here.`, false},
+		"ours":        {fmt.Errorf("odd"), "Installing failed.", false},
+		"long output": {ran(many...), "Installing failed: line 99", false},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -3,11 +3,13 @@ package steps
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"time"
@@ -106,7 +108,9 @@ func (b *Builder) runInstall(ctx context.Context) error {
 	}
 	with := *b
 	with.env = env
-	run := func(i toolchain.Install) error { return with.run(ctx, phase, b.rootDir(), i.Name, i.Args...) }
+	run := func(i toolchain.Install) error {
+		return b.leavingManifests(func() error { return with.run(ctx, phase, b.rootDir(), i.Name, i.Args...) })
+	}
 	frozen := p.Frozen()
 	if p.Lock == "" {
 		return b.leavingLocks(func() error { return run(frozen) })
@@ -166,6 +170,31 @@ func (b *Builder) leavingLocks(do func() error) (err error) {
 		}
 	}()
 	return do()
+}
+
+// leavingManifests does something, and puts each package.json back that was only written
+// in another form meanwhile, as Yarn does. One that says something else now may be
+// somebody's work.
+func (b *Builder) leavingManifests(do func() error) error {
+	was := map[string][]byte{}
+	for _, dir := range b.project.Packages() {
+		name := filepath.Join(b.cfg.Workspace, filepath.FromSlash(dir), "package.json")
+		if data, err := os.ReadFile(name); err == nil {
+			was[name] = data
+		}
+	}
+	err := do()
+	for name, data := range was {
+		var before, after any
+		now, readErr := os.ReadFile(name)
+		if readErr != nil || json.Unmarshal(data, &before) != nil || json.Unmarshal(now, &after) != nil || !reflect.DeepEqual(before, after) {
+			continue
+		}
+		if back := b.putBack(name, data); back != nil {
+			err = errors.Join(err, fmt.Errorf("putting %s back: %w", filepath.Base(name), back))
+		}
+	}
+	return err
 }
 
 // putBack makes a file what it was; nil for none.

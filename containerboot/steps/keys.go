@@ -118,9 +118,15 @@ func hashFile(path string) (string, error) {
 }
 
 // version is a tool's version, or "" where there is no such tool: not every site needs
-// it, and running it will say so. It is asked once for each binary, and remembered by
-// what the file looks like, so that the wake of an unchanged session starts no Node.
+// it, and running it will say so.
 func (b *Builder) version(ctx context.Context, env []string, name string) (string, error) {
+	return b.ask(ctx, env, name, "--version")
+}
+
+// ask is a tool's answer, or "" where there is no such tool. It is asked once for each
+// binary, and remembered by what the file looks like, so that the wake of an unchanged
+// session starts no Node.
+func (b *Builder) ask(ctx context.Context, env []string, name string, args ...string) (string, error) {
 	path, err := tool.LookPath(name, env)
 	if err != nil {
 		return "", nil
@@ -134,18 +140,18 @@ func (b *Builder) version(ctx context.Context, env []string, name string) (strin
 		return "", fmt.Errorf("finding %s: %w", name, err)
 	}
 	memo := filepath.Join(b.cfg.CacheDir, b.cfg.ClientID, "versions",
-		keyOf(name, program, fmt.Sprint(info.Size()), fmt.Sprint(info.ModTime().UnixNano())))
+		keyOf(append(args, name, program, fmt.Sprint(info.Size()), fmt.Sprint(info.ModTime().UnixNano()))...))
 	if v, err := os.ReadFile(memo); err == nil && len(v) > 0 {
 		return string(v), nil
 	}
 
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "--version")
+	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env, cmd.Dir, cmd.WaitDelay = env, "/", time.Second
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("asking %s for its version: %w", name, err)
+		return "", fmt.Errorf("asking %s for %s: %w", name, strings.Join(args, " "), err)
 	}
 	v := strings.TrimSpace(string(out))
 	// It costs a process the next time, no more, if it cannot be remembered.

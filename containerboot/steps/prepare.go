@@ -42,6 +42,12 @@ func (b *Builder) Prepare(ctx context.Context) error {
 	if tools.NodeDir == "" {
 		return nil
 	}
+	// npm would look for this machine's configuration beside the Node that it runs on.
+	global, err := b.ask(ctx, machine, "npm", "config", "get", "globalconfig")
+	if err != nil {
+		return b.explain(phase, what, err)
+	}
+	b.env = withDefault(b.env, "npm_config_globalconfig", global)
 	// It must run here, too: another C library than it was made for is found out now.
 	if b.node, err = b.version(ctx, b.env, "node"); err != nil {
 		return fail(phase, err, "Node %s, which this site needs, does not run on this machine.", tools.Node)
@@ -63,30 +69,8 @@ func (b *Builder) toolsEnv(t toolchain.Tools) []string {
 	if t.NodeDir == "" {
 		return withPath(env, t.Path)
 	}
-	// npm would look for this machine's configuration beside the Node that it runs on.
-	if config := globalConfig(env); config != "" {
-		env = withDefault(env, "npm_config_globalconfig", config)
-	}
 	// Packages that are compiled find the headers of the right version there.
 	return withPath(withDefault(env, "npm_config_nodedir", t.NodeDir), t.Path)
-}
-
-// globalConfig is the file in which npm, with the Node of an environment, looks for this
-// machine's configuration; "" where there is none.
-func globalConfig(env []string) string {
-	path, err := tool.LookPath("node", env)
-	if err != nil {
-		return ""
-	}
-	program, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return ""
-	}
-	file := filepath.Join(filepath.Dir(filepath.Dir(program)), "etc", "npmrc")
-	if _, err := os.Stat(file); err != nil {
-		return ""
-	}
-	return file
 }
 
 // rootDir is the folder that the site is installed at.

@@ -56,6 +56,17 @@ func (e *Error) Error() string { return fmt.Sprintf("running %s: %v", e.Name, e.
 // Unwrap returns what lies behind: the context's cause, or the failure of the process.
 func (e *Error) Unwrap() error { return e.err }
 
+// Killed reports whether the program was killed, other than by Run: as a rule for want of
+// memory.
+func (e *Error) Killed() bool {
+	exit := (*exec.ExitError)(nil)
+	if !errors.As(e.err, &exit) { // else Run's context has ended
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && (status.Signaled() && status.Signal() == syscall.SIGKILL || status.ExitStatus() == 128+int(syscall.SIGKILL))
+}
+
 // Run runs a program to its end. When ctx ends the whole group gets SIGTERM, and
 // SIGKILL 5 s later. Run returns nil, or an *Error.
 func Run(ctx context.Context, c Command) error {
