@@ -4,7 +4,7 @@
 # make image   the image of those containers, from the Dockerfile
 # make test    every test, end to end too; installs what they need
 # make torture what repeats hundreds of times, in full
-# make bench   the proxy's cost and the wake times
+# make bench   the cost of the proxy and of many sessions, and the wake times
 # make e2e     the end-to-end tests alone
 # make fuzz    each fuzz test for FUZZTIME (30s)
 # make lint    golangci-lint
@@ -63,6 +63,7 @@ torture: build .cache/gotest needed
 .PHONY: bench
 bench: build needed
 	@$(GO) test -run='^$$' -bench=. -benchtime=1x -timeout=30m ./bench
+	@$(GO) test -run='^$$' -bench=ManySessions -benchtime=1x -timeout=30m ./sessions
 
 .PHONY: fuzz
 fuzz:
