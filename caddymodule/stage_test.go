@@ -269,6 +269,8 @@ func (stageModule) CaddyModule() caddy.ModuleInfo {
 
 func (*stageModule) UnmarshalCaddyfile(*caddyfile.Dispenser) error { return nil }
 
+func (*stageModule) Local() bool { return true }
+
 func (*stageModule) Identity(dataDir string) string { return "stage " + dataDir }
 
 func (*stageModule) OpenRunner(string, *zap.Logger) (sessions.Runner, error) { return theStage, nil }
