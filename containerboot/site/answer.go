@@ -70,6 +70,20 @@ func (b *build) answer(urlPath string, r *http.Request) answer {
 	return b.notFound(name, r)
 }
 
+// exact finds the file that a path names itself.
+func (b *build) exact(urlPath string, r *http.Request) (answer, bool) {
+	name, ok := strings.CutPrefix(urlPath, "/")
+	if !ok || !servable(name) {
+		return answer{}, false
+	}
+	f, err := b.lookup(name)
+	if err != nil {
+		return answer{}, false
+	}
+	a, err := b.content(f, r)
+	return a, err == nil
+}
+
 // place is a file that may stand for a path, and what a path must change to stand
 // for it.
 type place struct {
@@ -115,7 +129,7 @@ func (b *build) content(f *file, r *http.Request) (answer, error) {
 	if source.body != nil {
 		return a, nil
 	}
-	disk, err := b.open(source.name)
+	disk, err := b.openFile(source.name)
 	if err != nil {
 		return answer{status: http.StatusInternalServerError}, err
 	}

@@ -1,7 +1,6 @@
 package site
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -30,13 +29,16 @@ const (
 	entryCost = 512
 )
 
-// build is one folder being served. Its files are taken not to change.
+// build is one output being served. Its files are taken not to change.
 type build struct {
-	root    *os.Root
-	refs    atomic.Int64 // requests under way, and one while it is the present build
-	id      string       // random: tells this build's large files from another's
-	assets  []string
-	rewrite *rewriter
+	root     *os.Root     // nil without files
+	refs     atomic.Int64 // requests under way, and one while it is the present build
+	id       string       // tells this build's large files from another's
+	assets   []string
+	rewrite  *rewriter
+	live     []byte   // what documents get at the end of their head
+	program  *Program // nil: static
+	released func()   // may be nil
 
 	mu    sync.RWMutex
 	files map[string]*file
@@ -60,11 +62,16 @@ type file struct {
 	etag, contentType, cacheControl []string
 }
 
-// openBuild opens a folder and makes sure that it can be read.
-func openBuild(folder string, assets []string, rewrite *rewriter) (*build, error) {
+// open opens the folder, if there is one, and makes sure that it can be read.
+func (b *build) open(folder string) error {
+	b.files = make(map[string]*file)
+	b.refs.Store(1)
+	if folder == "" && b.program != nil {
+		return nil
+	}
 	root, err := os.OpenRoot(folder)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	dir, err := root.Open(".")
 	if err == nil {
@@ -73,21 +80,26 @@ func openBuild(folder string, assets []string, rewrite *rewriter) (*build, error
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		root.Close()
-		return nil, err
+		return err
 	}
-	b := &build{root: root, id: rand.Text(), assets: assets, rewrite: rewrite, files: make(map[string]*file)}
-	b.refs.Store(1)
-	return b, nil
+	b.root = root
+	return nil
 }
 
 func (b *build) release() {
-	if b.refs.Add(-1) == 0 {
+	if b.refs.Add(-1) != 0 {
+		return
+	}
+	if b.root != nil {
 		b.root.Close()
+	}
+	if b.released != nil {
+		b.released()
 	}
 }
 
-// open opens a regular file below the root. Links out of the root are errors.
-func (b *build) open(name string) (*os.File, error) {
+// openFile opens a regular file below the root. Links out of the root are errors.
+func (b *build) openFile(name string) (*os.File, error) {
 	// Opening a pipe would wait for its writer without O_NONBLOCK.
 	f, err := b.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -111,7 +123,7 @@ func (b *build) lookup(name string) (*file, error) {
 	f := b.files[name]
 	b.mu.RUnlock()
 	if f == nil {
-		disk, err := b.open(name)
+		disk, err := b.openFile(name)
 		if err != nil {
 			return nil, err
 		}
@@ -155,9 +167,9 @@ func (b *build) read(f *file, disk *os.File) error {
 	// Tells apart what has a name and size in common but comes from another build,
 	// and does so by itself where the content is too long to be hashed: folders are
 	// copied between sessions with their times, so a time tells nothing.
-	sum := b.id + "-" + strconv.FormatInt(f.size, 16)
+	f.etag = []string{`"` + b.id + "-" + strconv.FormatInt(f.size, 16) + `"`}
 
-	rewrite := b.rewrite.forType(f.name)
+	rewrite := b.rewrite.forType(f.name, b.live)
 	if f.size <= maxHashed || rewrite != nil && f.size <= maxRewritten {
 		body, err := io.ReadAll(io.LimitReader(disk, maxRewritten+1))
 		if err != nil {
@@ -168,23 +180,26 @@ func (b *build) read(f *file, disk *os.File) error {
 		if rewrite != nil {
 			body, changed = rewrite(body)
 		}
-		hash := sha256.Sum256(body)
-		sum = base64.RawURLEncoding.EncodeToString(hash[:16])
+		f.etag = []string{etagOf(body)}
 		if changed || len(body) <= maxSmall {
 			f.body, f.size = body, int64(len(body))
 		}
 		if changed {
-			f.etag = []string{`"` + sum + `"`}
 			return nil
 		}
 	}
-	f.etag = []string{`"` + sum + `"`}
 	for _, c := range codings() {
 		if info, err := b.root.Stat(f.name + c.suffix); err == nil && info.Mode().IsRegular() {
 			f.siblings = append(f.siblings, c)
 		}
 	}
 	return nil
+}
+
+// etagOf is the tag of a content.
+func etagOf(body []byte) string {
+	hash := sha256.Sum256(body)
+	return `"` + base64.RawURLEncoding.EncodeToString(hash[:16]) + `"`
 }
 
 // account counts a loaded file against the budget, or drops one that failed.

@@ -39,18 +39,22 @@ func newRewriter(prefix string, assets []string) *rewriter {
 type rewriteFunc func(src []byte) (out []byte, changed bool)
 
 // forType returns what rewrites a file of that name, nil for a type that is served
-// as it is.
-func (rw *rewriter) forType(name string) rewriteFunc {
-	if len(rw.prefix) == 0 {
-		return nil
-	}
+// as it is. Documents get live at the end of their head.
+func (rw *rewriter) forType(name string, live []byte) rewriteFunc {
+	prefixed := len(rw.prefix) > 0
 	switch strings.ToLower(path.Ext(name)) {
 	case ".html", ".htm":
-		return rw.html
+		if prefixed || len(live) > 0 {
+			return func(src []byte) ([]byte, bool) { return rw.html(src, live) }
+		}
 	case ".css":
-		return rw.css
+		if prefixed {
+			return rw.css
+		}
 	case ".js", ".mjs":
-		return rw.js
+		if prefixed {
+			return rw.js
+		}
 	}
 	return nil
 }

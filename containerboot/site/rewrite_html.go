@@ -10,19 +10,16 @@ import (
 	"golang.org/x/net/html"
 )
 
-// html rewrites attributes, style sheets and scripts of a document. Its text and
-// comments stay.
-func (rw *rewriter) html(src []byte) ([]byte, bool) {
-	if !rw.mentioned(src) {
+// html rewrites attributes, style sheets and scripts of a document, and puts live, if
+// there is any, at the end of its head. Its text and comments stay.
+func (rw *rewriter) html(src, live []byte) ([]byte, bool) {
+	if !rw.mentioned(src) && (len(live) == 0 || !headEnds(src)) {
 		return src, false
 	}
-	var (
-		out     = make([]byte, 0, len(src)+len(src)/8)
-		changed = false
-		element string // whose raw text comes next
-		swaps   []swap
-		z       = html.NewTokenizer(bytes.NewReader(src))
-	)
+	var swaps []swap
+	pass := htmlPass{rw: rw, live: live, swaps: &swaps}
+	out := make([]byte, 0, len(src)+len(src)/8+len(live))
+	z := html.NewTokenizer(bytes.NewReader(src))
 	read := 0
 	for {
 		kind := z.Next()
@@ -32,38 +29,74 @@ func (rw *rewriter) html(src []byte) ([]byte, bool) {
 		}
 		raw := z.Raw()
 		read += len(raw)
-		switch kind {
-		case html.StartTagToken, html.SelfClosingTagToken:
-			element = tagName(raw)
-			tag, did := rw.tag(raw)
-			out, changed = append(out, tag...), changed || did
-			continue
-		case html.TextToken:
-			var text []byte
-			var did bool
-			switch element {
-			case "script":
-				text, did = rw.js(raw)
-			case "style":
-				text, did = rw.css(raw)
-			case "noscript":
-				text, did = rw.html(raw)
-			}
-			if did {
-				swaps = append(swaps, swap{bytes.Clone(raw), text})
-				out, changed = append(out, text...), true
-				break
-			}
-			out = append(out, raw...)
-		default:
-			out = append(out, raw...)
-		}
-		element = ""
+		out = pass.token(out, kind, raw)
 	}
-	if !changed {
+	if !pass.changed {
 		return src, false
 	}
 	return swapHashes(out, swaps), true
+}
+
+// headEnds reports whether a document says where its head ends.
+func headEnds(src []byte) bool {
+	return bytes.Contains(src, []byte("</head")) || bytes.Contains(bytes.ToLower(src), []byte("</head"))
+}
+
+// htmlPass goes once over the tokens of a document.
+type htmlPass struct {
+	rw   *rewriter
+	live []byte // what goes at the end of the head, once
+	// origins are the addresses of the site itself that the prefix takes the place of.
+	origins [][]byte
+	// swaps gets the inline scripts and styles that were rewritten; nil: they stay as
+	// they are, since a policy names their hashes.
+	swaps   *[]swap
+	element string // whose raw text comes next
+	changed bool
+}
+
+// token appends what takes a token's place.
+func (p *htmlPass) token(out []byte, kind html.TokenType, raw []byte) []byte {
+	element := p.element
+	p.element = ""
+	switch kind {
+	case html.StartTagToken, html.SelfClosingTagToken:
+		p.element = tagName(raw)
+		tag, did := p.rw.tag(raw)
+		if own, too := replaceOrigins(tag, p.origins, p.rw.prefix); too {
+			tag, did = own, true
+		}
+		p.changed = p.changed || did
+		return append(out, tag...)
+	case html.TextToken:
+		if text, did := p.text(element, raw); did {
+			p.changed = true
+			return append(out, text...)
+		}
+	case html.EndTagToken:
+		if len(p.live) > 0 && tagName(raw[1:]) == "head" {
+			out = append(out, p.live...)
+			p.live, p.changed = nil, true
+		}
+	}
+	return append(out, raw...)
+}
+
+// text rewrites the raw text of an element.
+func (p *htmlPass) text(element string, raw []byte) (text []byte, did bool) {
+	switch element {
+	case "noscript":
+		return p.rw.html(raw, nil)
+	case "script":
+		text, did = p.rw.js(raw)
+	case "style":
+		text, did = p.rw.css(raw)
+	}
+	if !did || p.swaps == nil {
+		return nil, false
+	}
+	*p.swaps = append(*p.swaps, swap{bytes.Clone(raw), text})
+	return text, true
 }
 
 func (rw *rewriter) mentioned(src []byte) bool {

@@ -1,10 +1,15 @@
 package site
 
 import (
+	"bufio"
+	"bytes"
+	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // Cases are written with «P» where the prefix must appear: the input is the same
@@ -53,7 +58,7 @@ func TestRewriteHTML(t *testing.T) {
 	}
 	rw := newRewriter("/session/abc", []string{"_astro/"})
 	for name, want := range cases {
-		t.Run(name, func(t *testing.T) { check(t, rw.html, want) })
+		t.Run(name, func(t *testing.T) { check(t, rw.forType("a.html", nil), want) })
 	}
 }
 
@@ -109,14 +114,14 @@ func check(t *testing.T, rewrite rewriteFunc, want string) {
 
 func TestRewriteSeveralFolders(t *testing.T) {
 	rw := newRewriter("/s", []string{"_astro/", "assets/"})
-	got, _ := rw.html([]byte(`<img src="/assets/a.png"><img src="/_astro/a.png"><img src="/other/a.png">`))
+	got, _ := rw.html([]byte(`<img src="/assets/a.png"><img src="/_astro/a.png"><img src="/other/a.png">`), nil)
 	assert.Equal(t, `<img src="/s/assets/a.png"><img src="/s/_astro/a.png"><img src="/other/a.png">`, string(got))
 }
 
 // The attribute would hold the hash of the file as built.
 func TestRewriteDropsIntegrityOfRewrittenLinks(t *testing.T) {
 	rw := newRewriter("/s", []string{"_astro/"})
-	got, _ := rw.html([]byte(`<link integrity="sha384-x" href="/_astro/a.css" rel=stylesheet><script src="https://cdn/x.js" integrity="sha384-y"></script>`))
+	got, _ := rw.html([]byte(`<link integrity="sha384-x" href="/_astro/a.css" rel=stylesheet><script src="https://cdn/x.js" integrity="sha384-y"></script>`), nil)
 	assert.Equal(t, `<link  href="/s/_astro/a.css" rel=stylesheet><script src="https://cdn/x.js" integrity="sha384-y"></script>`, string(got))
 }
 
@@ -124,7 +129,7 @@ func TestRewriteKeepsAPolicyInThePageTrue(t *testing.T) {
 	// printf '…' | openssl dgst -sha256 -binary | base64
 	const before, after = "sha256-QMrH29pR2Cupfu9ThhhEKvoVR2qKs15cOwBzpsgyAIk=", "sha256-YdNBRpKDpSoOV0kIS09d9gIFtxP7dEk2IGMoHQF0AhU="
 	rw := newRewriter("/s", []string{"_astro/"})
-	got, _ := rw.html([]byte(`<meta http-equiv="content-security-policy" content="script-src 'self' '` + before + `' 'sha256-other'"><script>import "/_astro/a.js"</script>`))
+	got, _ := rw.html([]byte(`<meta http-equiv="content-security-policy" content="script-src 'self' '`+before+`' 'sha256-other'"><script>import "/_astro/a.js"</script>`), nil)
 	assert.Equal(t, `<meta http-equiv="content-security-policy" content="script-src 'self' '`+after+`' 'sha256-other'"><script>import "/s/_astro/a.js"</script>`, string(got))
 }
 
@@ -154,11 +159,76 @@ func FuzzRewrite(f *testing.F) {
 		if strings.Contains(src, "/~s~") || strings.Contains(strings.ToLower(src), "integrity") || strings.Contains(src, "sha") {
 			return // what is taken out or changed on purpose
 		}
-		for name, rewrite := range map[string]rewriteFunc{"html": rw.html, "css": rw.css, "js": rw.js} {
+		for name, rewrite := range map[string]rewriteFunc{"html": rw.forType("a.html", nil), "stream": streamed(rw), "css": rw.css, "js": rw.js} {
 			got, changed := rewrite([]byte(src))
 			if strings.ReplaceAll(string(got), "/~s~", "") != src || changed != (string(got) != src) {
 				t.Fatalf("%s: %q became %q", name, src, got)
 			}
 		}
 	})
+}
+
+// streamed rewrites a document that comes in pieces.
+func streamed(rw *rewriter) rewriteFunc {
+	return func(src []byte) ([]byte, bool) {
+		body := io.NopCloser(iotest.OneByteReader(bytes.NewReader(src)))
+		got, err := io.ReadAll(rw.stream(body, nil, nil, false))
+		if err != nil {
+			return nil, false
+		}
+		return got, string(got) != string(src)
+	}
+}
+
+// A page that streams is passed on tag by tag, however it is cut.
+func TestRewriteStreams(t *testing.T) {
+	rw := newRewriter("/s", []string{"_astro/"})
+	r, w := io.Pipe()
+	t.Cleanup(func() { r.Close() })
+	got := bufio.NewReader(rw.stream(r, []byte("<live>"), []string{"http://127.0.0.1:1"}, false))
+	for _, step := range [][2]string{
+		{`<head><link href="/_astro/a.css">`, `<head><link href="/s/_astro/a.css">`},
+		{`</head><p>some text</p>`, `<live></head><p>some text</p>`},
+		{`<a href="http://127.0.0.1:1/x">`, `<a href="/s/x">`},
+		{`<a href="http://127.0.0.1:11/x">`, `<a href="http://127.0.0.1:11/x">`},
+		{`<script>import "/_astro/a.js"</script>`, `<script>import "/s/_astro/a.js"</script>`},
+	} {
+		go func() { _, _ = io.WriteString(w, step[0]) }()
+		part := make([]byte, len(step[1]))
+		_, err := io.ReadFull(got, part)
+		require.NoError(t, err)
+		assert.Equal(t, step[1], string(part))
+	}
+	w.Close()
+	rest, err := io.ReadAll(got)
+	require.NoError(t, err)
+	assert.Empty(t, rest)
+}
+
+// What cannot be rewritten in time is passed on as it is.
+func TestRewriteStreamsPastWhatIsTooLong(t *testing.T) {
+	rw := newRewriter("/s", []string{"_astro/"})
+	page := `<img src="/_astro/a.png"><p title="` + strings.Repeat("x", maxToken+1) + `"><img src="/_astro/b.png">`
+	got, err := io.ReadAll(rw.stream(io.NopCloser(strings.NewReader(page)), nil, nil, false))
+	require.NoError(t, err)
+	assert.Equal(t, strings.Replace(page, `"/_astro/a`, `"/s/_astro/a`, 1), string(got))
+}
+
+// A policy names the hashes of inline scripts, which have gone by when they are known.
+func TestRewriteStreamsUnderAPolicy(t *testing.T) {
+	rw := newRewriter("/s", []string{"_astro/"})
+	page := `<script>import "/_astro/a.js"</script>`
+	for name, c := range map[string]struct {
+		page   string
+		header bool
+	}{
+		"header": {page, true},
+		"page":   {`<meta http-equiv="Content-Security-Policy" content="script-src 'sha256-x'">` + page, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := io.ReadAll(rw.stream(io.NopCloser(strings.NewReader(c.page)), nil, nil, c.header))
+			require.NoError(t, err)
+			assert.Equal(t, c.page, string(got))
+		})
+	}
 }

@@ -9,6 +9,7 @@
 package site
 
 import (
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -27,14 +28,19 @@ type Config struct {
 	// AssetDirs are the folders of the build that hold hashed assets, relative to
 	// its root. Default: "_astro".
 	AssetDirs []string
+
+	// Live has documents load themselves again once another build is served: each gets
+	// a script that listens to bootapi.PathEvents for a status of another build.
+	Live bool
 }
 
-// Site is an http.Handler that serves one folder at a time. Until the first Switch
+// Site is an http.Handler that serves one output at a time. Until the first switch
 // it answers 503. Make one with New.
 type Site struct {
 	prefix  string // decoded, no slash at its end
 	rewrite *rewriter
 	assets  []string // each with a slash at its end
+	live    bool
 
 	mu      sync.RWMutex // orders acquire against Switch
 	current *build
@@ -42,28 +48,55 @@ type Site struct {
 
 // New returns a site that has no folder yet.
 func New(c Config) *Site {
-	dirs := c.AssetDirs
-	if len(dirs) == 0 {
-		dirs = []string{"_astro"}
-	}
-	s := &Site{prefix: decodePrefix(c.Prefix)}
-	for _, d := range dirs {
-		s.assets = append(s.assets, strings.Trim(d, "/")+"/")
-	}
+	s := &Site{prefix: decodePrefix(c.Prefix), assets: assetDirs(c.AssetDirs), live: c.Live}
 	s.rewrite = newRewriter(s.prefix, s.assets)
 	return s
 }
 
-// Switch serves root, the output of a finished build, from now on. Requests in
-// flight finish on the folder they began with, which may be removed as soon as
-// Switch has returned: an open file outlives its name, and a request that finds its
-// file gone is answered from the new folder. The files of root must not change while
-// it is served. Switch fails where root is no folder or cannot be read; the folder
-// served before then stays.
-func (s *Site) Switch(root string) error {
-	b, err := openBuild(root, s.assets, s.rewrite)
-	if err != nil {
-		return fmt.Errorf("switching to folder %q: %w", root, err)
+// assetDirs gives each folder a slash at its end, and the default.
+func assetDirs(dirs []string) []string {
+	if len(dirs) == 0 {
+		dirs = []string{"_astro"}
+	}
+	var slashed []string
+	for _, d := range dirs {
+		slashed = append(slashed, strings.Trim(d, "/")+"/")
+	}
+	return slashed
+}
+
+// Output is what a site serves.
+type Output struct {
+	// Root is the folder of a finished build's files. They must not change while it is
+	// served. Empty: there are none.
+	Root string
+	// ID names the build to open documents: see Config.Live. Default: a random one.
+	ID string
+	// Program answers all that is no file of Root, by its very name. Nil: the site is
+	// static, and documents are found as static hosts do.
+	Program *Program
+	// Released is called once no request is served from this output any more. Nil: nothing is.
+	Released func()
+}
+
+// Switch serves root, the output of a finished static build, from now on: see SwitchTo.
+func (s *Site) Switch(root string) error { return s.SwitchTo(Output{Root: root}) }
+
+// SwitchTo serves an output from now on. Requests in flight finish on the one they
+// began with, whose folder may be removed as soon as SwitchTo has returned: an open
+// file outlives its name, and a request that finds its file gone is answered from the
+// new folder. It fails where Root is no folder or cannot be read; what was served
+// before then stays.
+func (s *Site) SwitchTo(o Output) error {
+	if o.ID == "" {
+		o.ID = rand.Text()
+	}
+	b := &build{id: o.ID, assets: s.assets, rewrite: s.rewrite, live: s.liveTag(o.ID), program: o.Program, released: o.Released}
+	if err := b.open(o.Root); err != nil {
+		return fmt.Errorf("switching to folder %q: %w", o.Root, err)
+	}
+	if b.program != nil && !b.program.knows {
+		b.program.live = b.live
 	}
 	s.mu.Lock()
 	old := s.current
@@ -75,31 +108,54 @@ func (s *Site) Switch(root string) error {
 	return nil
 }
 
-// ServeHTTP answers GET and HEAD from the present folder, for paths with the prefix
-// and without it alike.
+// ServeHTTP answers from the present output, for paths with the prefix and without it
+// alike.
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header()["X-Content-Type-Options"] = headerNosniff
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		writeText(w, r, http.StatusMethodNotAllowed, "This site takes GET and HEAD only.")
+	path, _ := TrimPrefix(r.URL.Path, s.prefix)
+	if s.live && path == livePath {
+		serveLiveScript(w, r)
 		return
 	}
-	path, _ := TrimPrefix(r.URL.Path, s.prefix)
 	for done := false; !done; {
 		b := s.acquire()
 		if b == nil {
+			w.Header()["X-Content-Type-Options"] = headerNosniff
 			w.Header().Set("Retry-After", "1")
 			writeText(w, r, http.StatusServiceUnavailable, "The site is not built yet.")
+			return
+		}
+		if b.program != nil {
+			serveProgram(w, r, b, path)
 			return
 		}
 		done = s.serveFrom(w, r, b, path)
 	}
 }
 
+// serveProgram answers with a file, as the program would, or has the program answer.
+func serveProgram(w http.ResponseWriter, r *http.Request, b *build, path string) {
+	defer b.release()
+	if b.root != nil && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		if a, ok := b.exact(path, r); ok {
+			defer a.close()
+			w.Header()["X-Content-Type-Options"] = headerNosniff
+			a.write(w, r)
+			return
+		}
+	}
+	b.program.ServeHTTP(w, r)
+}
+
 // serveFrom answers from b and releases it. It reports false, with nothing written,
 // where b lacks the file and has been replaced meanwhile.
 func (s *Site) serveFrom(w http.ResponseWriter, r *http.Request, b *build, path string) bool {
 	defer b.release()
+	w.Header()["X-Content-Type-Options"] = headerNosniff
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		writeText(w, r, http.StatusMethodNotAllowed, "This site takes GET and HEAD only.")
+		return true
+	}
 	a := b.answer(path, r)
 	defer a.close()
 	if a.status == http.StatusNotFound && !s.isCurrent(b) {
@@ -139,6 +195,32 @@ func TrimPrefix(path, prefix string) (rest string, ok bool) {
 		return rest, true
 	}
 	return path, false
+}
+
+// TrimURL is TrimPrefix for a URL, of which the rest keeps its own escapes. u itself is
+// returned where it does not have the prefix.
+func TrimURL(u *url.URL, prefix string) (rest *url.URL, ok bool) {
+	path, ok := TrimPrefix(u.Path, prefix)
+	if !ok {
+		return u, false
+	}
+	short := *u
+	short.Path, short.RawPath = path, rawSuffix(u.RawPath, path)
+	return &short, true
+}
+
+// rawSuffix is the end of an encoded path that decodes to suffix; "" if it needs no
+// encoding of its own.
+func rawSuffix(raw, suffix string) string {
+	for i := range len(raw) {
+		if raw[i] != '/' {
+			continue
+		}
+		if p, err := url.PathUnescape(raw[i:]); err == nil && p == suffix {
+			return raw[i:]
+		}
+	}
+	return ""
 }
 
 func decodePrefix(prefix string) string {
