@@ -19,14 +19,6 @@ type Refusal struct {
 func Unsupported() []Refusal {
 	return []Refusal{
 		{
-			"build.mode", "server", "server output is not supported yet: only static sites are served",
-			func(c Client) bool { return c.Build != nil && c.Build.Mode == ModeServer },
-		},
-		{
-			"build.mode", "dev", "the development server is not supported yet: only static sites are served",
-			func(c Client) bool { return c.Build != nil && c.Build.Mode == ModeDev },
-		},
-		{
 			"settings.maxLifetimeMinutes", "", "a maximum lifetime is not supported yet: sessions end when they are idle",
 			func(c Client) bool { return c.Settings.MaxLifetimeMinutes != 0 },
 		},

@@ -216,8 +216,6 @@ func TestManyVariables(t *testing.T) {
 
 func TestUnsupported(t *testing.T) {
 	tests := map[string]func(*Client){
-		"build.mode server":                      func(c *Client) { c.Build = &Build{Mode: ModeServer} },
-		"build.mode dev":                         func(c *Client) { c.Build = &Build{Mode: ModeDev} },
 		"settings.maxLifetimeMinutes ":           func(c *Client) { c.Settings.MaxLifetimeMinutes = 60 },
 		"repository.deployKey with an https URL": func(c *Client) { c.Repository.DeployKey = pemKey("PRIVATE KEY", "x") },
 	}

@@ -73,8 +73,11 @@ func (x *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // servePages hands a request to the agent's API or to the site.
 func (x *session) servePages(w http.ResponseWriter, r *http.Request) {
 	if x.upstream != nil {
-		if path, _ := site.TrimPrefix(r.URL.Path, x.prefix); strings.HasPrefix(path, apiFolder) {
-			x.upstream.ServeHTTP(w, withPath(r, path))
+		if u, _ := site.TrimURL(r.URL, x.prefix); strings.HasPrefix(u.Path, apiFolder) {
+			agent := new(http.Request)
+			*agent = *r
+			agent.URL = u
+			x.upstream.ServeHTTP(w, agent)
 			return
 		}
 	}
@@ -86,7 +89,7 @@ func (x *session) serveHealth(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	status, code := x.board.Status(), http.StatusServiceUnavailable
-	if status.Phase == bootapi.PhaseReady {
+	if status.Phase == bootapi.PhaseReady && !x.isDown() {
 		code = http.StatusOK
 	}
 	answer(w, code, status)

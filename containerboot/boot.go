@@ -69,7 +69,7 @@ func (x *session) boot(ctx context.Context) error {
 	if err := x.builder.Supported(); err != nil {
 		return err
 	}
-	if err := x.builder.ReturnOutput(); err != nil {
+	if err := errors.Join(x.builder.ReturnOutput(), x.builder.ForgetServers()); err != nil {
 		return err
 	}
 	prepared, err := x.tree.Prepare(ctx)
@@ -95,8 +95,10 @@ func (x *session) boot(ctx context.Context) error {
 	if err := x.produce(ctx, firstBuild); err != nil {
 		return err
 	}
-	if err := x.probe(ctx); err != nil {
-		return err
+	if s := x.present(); s.server == nil {
+		if err := x.probe(ctx, x.site, filesAnswer); err != nil {
+			return err
+		}
 	}
 	x.markBroken(false)
 	x.account.Touch(activity.KindWake)

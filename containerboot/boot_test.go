@@ -117,8 +117,8 @@ func TestFailures(t *testing.T) {
 			phase: bootapi.PhaseCloning, cause: "branch", exit: 11,
 		},
 		"a mode of the future": {
-			site: plainSite, claim: func(c *bootapi.Claim) { c.Site.Mode = "server" },
-			phase: bootapi.PhaseCloning, cause: `build.mode "server", which is not supported yet`, exit: 11,
+			site: plainSite, claim: func(c *bootapi.Claim) { c.Site.Mode = "turbo" },
+			phase: bootapi.PhaseCloning, cause: `build.mode "turbo", which is not known`, exit: 11,
 		},
 		"no Node version": {
 			site: plainSite, claim: func(c *bootapi.Claim) { c.Site.NodeVersion = "newest" },

@@ -84,10 +84,38 @@
 // If any of that changed while it was built, it is this session's alone.
 //
 // The output folder is emptied before a build, unless the repository has files in it,
-// and must hold an index.html afterwards, unless healthPath names another page. It is
+// and must hold an index.html afterwards, unless healthPath names another page or it is
+// that of a server. It is
 // moved out of the workspace for the moment in which it is copied. An editing agent that
 // builds for itself should do so into a folder of its own: two builds at a time into the
 // same one spoil each other.
+//
+// # What is served
+//
+// build.mode says how, and without it the output does: server/entry.mjs makes a server.
+//
+// static: the output folder. Documents are found as static hosts do. Each gets a script
+// that loads it again once a rebuild has finished: it listens to /api/events for another
+// "build" in the status.
+//
+// server: what Astro's Node adapter (standalone) leaves. server/entry.mjs is run by node
+// in the site's folder, from a copy, at the HOST and PORT of its environment, which is
+// otherwise that of a build. Files of client/ are served from there; all else goes to
+// the server, without the session's prefix, which is put before what its pages link of
+// the asset folder, before its redirects, and before its cookies' paths other than "/".
+// The Host that it sees is its own address, so that a site which asks itself for
+// something reaches itself. A rebuild's server takes over once it answers; the old one
+// then has 30 s for what it was asked.
+//
+// dev: "astro dev", by the site's script of that name where it ends in that, with --base
+// for the session's prefix and --allowed-hosts for the client's edit hosts. It sees by
+// itself what changes in the workspace; when other packages were installed, and at
+// /api/rebuild, it is started anew.
+//
+// A server that ends by itself is started again, after 250 ms at first, doubling to 30 s;
+// the status has a failure meanwhile, and requests wait up to 15 s. Ready is a session
+// whose healthPath answers 2xx within 30 s; without one, whose home page answers below
+// 400 (static), below 500 (server), or at all (dev).
 //
 // # Requests
 //

@@ -3,7 +3,6 @@ package containerboot
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -29,6 +28,9 @@ func (x *session) produce(ctx context.Context, kind buildKind) error {
 	if err := x.builder.Prepare(ctx); err != nil {
 		return err
 	}
+	if x.builder.IsDev() {
+		return x.produceDev(ctx, kind)
+	}
 	content, err := x.content(ctx)
 	if err != nil {
 		return err
@@ -36,8 +38,7 @@ func (x *session) produce(ctx context.Context, kind buildKind) error {
 	if kind != rebuiltAnyway {
 		entry, err := x.builder.Cached(content)
 		if err == nil {
-			x.board.Reuse("install", "build")
-			return x.serve(entry)
+			return x.reuse(ctx, content, entry)
 		}
 		if !errors.Is(err, buildcache.ErrMiss) {
 			x.log.Warn("looking into the cache failed", zap.Error(err))
@@ -50,15 +51,37 @@ func (x *session) produce(ctx context.Context, kind buildKind) error {
 	defer done()
 	if waited && kind != rebuiltAnyway {
 		if entry, err := x.builder.Cached(content); err == nil {
-			x.board.Reuse("install", "build")
-			return x.serve(entry)
+			return x.reuse(ctx, content, entry)
 		}
 	}
 	entry, err := x.make(ctx, content, kind)
 	if err != nil {
 		return err
 	}
-	return x.serve(entry)
+	return x.serve(ctx, entry)
+}
+
+// reuse serves a build from the cache. A server needs the site's packages as well.
+func (x *session) reuse(ctx context.Context, content string, entry *buildcache.Entry) error {
+	if x.builder.IsServer(entry.Dir()) {
+		if err := x.install(ctx, content); err != nil {
+			entry.Release()
+			return err
+		}
+		x.board.Reuse("build")
+	} else {
+		x.board.Reuse("install", "build")
+	}
+	return x.serve(ctx, entry)
+}
+
+// install installs without building.
+func (x *session) install(ctx context.Context, content string) error {
+	if err := x.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer x.endTurn()
+	return x.builder.Install(ctx, content)
 }
 
 // content names everything in the workspace that a build is made from.
@@ -89,11 +112,7 @@ func (x *session) make(ctx context.Context, content string, kind buildKind) (*bu
 	// where the build failed. Whatever else changed may be somebody's work, for an
 	// editor or an agent may write meanwhile: it is saved.
 	if kind == firstBuild {
-		tidy, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyTimeout)
-		defer cancel()
-		if dirt := x.tree.IgnoreBuildDirt(tidy); dirt != nil {
-			x.log.Warn("overlooking what the build changed failed", zap.Error(dirt))
-		}
+		x.overlookDirt(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -106,6 +125,15 @@ func (x *session) make(ctx context.Context, content string, kind buildKind) (*bu
 		content = "" // nobody knows which of the two was built
 	}
 	return x.builder.Keep(ctx, content, kind == rebuiltAnyway)
+}
+
+// overlookDirt has what the build changed in the repository's files not saved.
+func (x *session) overlookDirt(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyTimeout)
+	defer cancel()
+	if err := x.tree.IgnoreBuildDirt(ctx); err != nil {
+		x.log.Warn("overlooking what the build changed failed", zap.Error(err))
+	}
 }
 
 // clearOutput takes the output of an earlier build away, so that it cannot pass for
@@ -124,22 +152,6 @@ func (x *session) clearOutput(ctx context.Context, content string) (string, erro
 		return "", err
 	}
 	return x.content(ctx)
-}
-
-// serve switches the site to a build and lets the one before go.
-func (x *session) serve(entry *buildcache.Entry) error {
-	if err := x.site.Switch(entry.Dir()); err != nil {
-		entry.Release()
-		return fmt.Errorf("serving the build: %w", err)
-	}
-	x.servingMu.Lock()
-	old := x.serving
-	x.serving = entry
-	x.servingMu.Unlock()
-	if old != nil {
-		old.Release()
-	}
-	return nil
 }
 
 // keepModules puts node_modules into the cache for the next session. Nobody waits

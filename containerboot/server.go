@@ -4,7 +4,6 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -207,28 +206,4 @@ func ending(w http.ResponseWriter) {
 		signed.refused = bootapi.RefusedEnding
 	}
 	unavailable(w, "the session is being put to sleep")
-}
-
-// withPath returns a shallow copy of a request for the end of its path.
-func withPath(r *http.Request, path string) *http.Request {
-	r2 := new(http.Request)
-	*r2 = *r
-	u := *r.URL
-	u.Path, u.RawPath = path, rawSuffix(r.URL.RawPath, path)
-	r2.URL = &u
-	return r2
-}
-
-// rawSuffix is the end of an encoded path that decodes to suffix; "" if it needs no
-// encoding of its own.
-func rawSuffix(raw, suffix string) string {
-	for i := range len(raw) {
-		if raw[i] != '/' {
-			continue
-		}
-		if p, err := url.PathUnescape(raw[i:]); err == nil && p == suffix {
-			return raw[i:]
-		}
-	}
-	return ""
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/webordinary/router/containerboot/activity"
 	"github.com/webordinary/router/containerboot/bootapi"
-	"github.com/webordinary/router/containerboot/buildcache"
 	"github.com/webordinary/router/containerboot/progress"
 	"github.com/webordinary/router/containerboot/site"
 	"github.com/webordinary/router/containerboot/steps"
@@ -54,7 +53,8 @@ type session struct {
 	turn chan struct{}
 
 	servingMu sync.Mutex
-	serving   *buildcache.Entry // what site serves; held so that no eviction takes it
+	serving   *serving       // nil before the first build
+	retiring  sync.WaitGroup // servers of earlier builds that finish what they answer
 }
 
 // newSession prepares a session; nothing runs yet.
@@ -73,7 +73,7 @@ func newSession(life context.Context, s *settings, claim bootapi.Claim, board *p
 		board:    board,
 		account:  account,
 		log:      log,
-		site:     site.New(site.Config{Prefix: claim.Prefix}),
+		site:     site.New(site.Config{Prefix: claim.Prefix, Live: true}),
 		upstream: s.upstream,
 		rebuilds: make(chan struct{}, 1),
 		turn:     make(chan struct{}, 1),
@@ -108,15 +108,4 @@ func newSession(life context.Context, s *settings, claim bootapi.Claim, board *p
 		return nil, err
 	}
 	return x, nil
-}
-
-// close lets the served build and the site's tools go.
-func (x *session) close() {
-	x.builder.Close()
-	x.servingMu.Lock()
-	defer x.servingMu.Unlock()
-	if x.serving != nil {
-		x.serving.Release()
-		x.serving = nil
-	}
 }

@@ -62,7 +62,7 @@ func TestSettingsAreCheckedAllAtOnce(t *testing.T) {
 		"a file that is closed": {[]string{hash, "WEBORDINARY_LISTEN_FD=99"}, []string{"WEBORDINARY_LISTEN_FD: 99 is no open file"}},
 		"a config of another":   {[]string{"CLIENT_ID=bramble", config + "}"}, []string{`CLIENT_CONFIG: is for client "amelia", not for "bramble"`}},
 		"a config with a typo":  {[]string{"CLIENT_ID=amelia", config + `,"build":{"comand":"x"}}`}, []string{"build.comand"}},
-		"a mode of the future":  {[]string{"CLIENT_ID=amelia", config + `,"build":{"mode":"server"}}`}, []string{"build.mode"}},
+		"a mode that is none":   {[]string{"CLIENT_ID=amelia", config + `,"build":{"mode":"turbo"}}`}, []string{"build.mode"}},
 		"a disabled client":     {[]string{"CLIENT_ID=amelia", config + `,"disabled":true}`}, []string{"the client is disabled"}},
 		"a key that is elsewhere": {
 			[]string{"CLIENT_ID=amelia", strings.Replace(config, `"branch"`, `"deployKey":"env:KEY","branch"`, 1) + "}"},

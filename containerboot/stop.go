@@ -42,7 +42,6 @@ func (s *server) stop(ctx context.Context, why error, web *http.Server, running 
 		} else if code == exitOK && !booted && failure != nil {
 			code = exitAfter(failure.Phase)
 		}
-		x.close()
 	}
 	s.board.Enter(bootapi.PhaseStopping, "")
 	s.board.Close()
@@ -81,6 +80,7 @@ func (x *session) settleAtEnd(ctx context.Context, running *sync.WaitGroup) {
 	if !waitFor(ctx, running) {
 		x.log.Error("what was being built did not stop in time")
 	}
+	x.close(ctx)
 }
 
 // waitFor waits for a group, but not longer than ctx.

@@ -75,8 +75,7 @@ func TestCLIRefusals(t *testing.T) {
 			section(c, "domains")["edit"] = "edit.cedar.example"
 		}), []string{"edit.cedar.example"}},
 
-		"a server site":        {put, set("build", "mode", "server"), []string{"build.mode", "not supported yet"}},
-		"a development server": {put, set("build", "mode", "dev"), []string{"build.mode", "not supported yet"}},
+		"a mode that is none":  {put, set("build", "mode", "turbo"), []string{"build.mode", "static, server or dev"}},
 		"a Node version":       {put, set("build", "nodeVersion", "newest"), []string{"build.nodeVersion", "must be a version of Node"}},
 		"a maximum lifetime":   {put, set("settings", "maxLifetimeMinutes", 60), []string{"settings.maxLifetimeMinutes", "not supported yet"}},
 		"a reference to a key": {put, set("repository", "deployKey", "env:KEY"), []string{"repository.deployKey", "deploy_key_prefixes", "env:KEY"}},

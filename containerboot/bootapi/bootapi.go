@@ -153,6 +153,9 @@ type Status struct {
 	// Commit is what is checked out; Branch the edit branch.
 	Commit string `json:"commit,omitempty"`
 	Branch string `json:"branch,omitempty"`
+	// Build names what is served: another one is another build. Empty before the first,
+	// and where a development server tells its pages itself what changed.
+	Build string `json:"build,omitempty"`
 	// Reused says which steps a cache made needless: "clone", "install", "build".
 	Reused []string `json:"reused,omitempty"`
 	// IdleMillis is the time since the last activity; ActivityKind what it was.

@@ -105,6 +105,11 @@ func (b *Board) Content(commit, branch string) {
 	b.change(func(s *bootapi.Status) { s.Commit, s.Branch = commit, branch })
 }
 
+// Serving names the build that is served from now on.
+func (b *Board) Serving(build string) {
+	b.change(func(s *bootapi.Status) { s.Build = build })
+}
+
 // Saved notes the outcome of a save.
 func (b *Board) Saved(r bootapi.SaveResult) {
 	b.change(func(s *bootapi.Status) { s.LastSave = &r })

@@ -93,7 +93,7 @@ func (b *Builder) resolvedDir() string {
 // checkOutput makes sure that there is a page to begin with, unless the site's
 // configuration names another one.
 func (b *Builder) checkOutput(dir string) error {
-	if b.cfg.Site.HealthPath != "" {
+	if b.cfg.Site.HealthPath != "" || b.IsServer(dir) {
 		return nil
 	}
 	if info, err := os.Stat(filepath.Join(dir, homePage)); err == nil && info.Mode().IsRegular() {

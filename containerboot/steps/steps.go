@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"go.uber.org/zap"
@@ -30,7 +32,11 @@ const (
 	ownEntries     = 2
 )
 
-const defaultOutput = "dist"
+const (
+	defaultOutput = "dist"
+	// astroFolder is where Astro keeps what it generates, types and content.
+	astroFolder = ".astro"
+)
 
 // Config says what to build, where, and with what.
 type Config struct {
@@ -63,6 +69,8 @@ type Builder struct {
 	// own keeps builds that belong to no content which could be named: files changed
 	// while they were built.
 	own *buildcache.Cache
+	// serverEnv is env for servers, which are started again at any time.
+	serverEnv *atomic.Pointer[[]string]
 }
 
 // New returns the builder of a session's site. It touches no files.
@@ -76,6 +84,7 @@ func New(cfg Config) *Builder {
 		dist:    buildcache.New(filepath.Join(client, "dist"), buildcache.Limits{Entries: distEntries, Bytes: distBytes}),
 		own:     buildcache.New(filepath.Join(cfg.Private, "builds"), buildcache.Limits{Entries: ownEntries, Bytes: distBytes}),
 	}
+	b.serverEnv = new(atomic.Pointer[[]string])
 	if b.output == "" {
 		b.output = defaultOutput
 	}
@@ -98,11 +107,14 @@ func (b *Builder) Close() { b.store.Close() }
 // Exclude returns the patterns, in the form of .gitignore, of what the steps make in
 // the workspace and nobody wants to be saved.
 func (b *Builder) Exclude() []string {
-	rel, err := filepath.Rel(b.cfg.Workspace, filepath.Join(b.dir, b.output))
-	if err != nil || rel == "." {
-		return nil
+	var patterns []string
+	for _, name := range []string{b.output, astroFolder} {
+		rel, err := filepath.Rel(b.cfg.Workspace, filepath.Join(b.dir, name))
+		if err == nil && rel != "." {
+			patterns = append(patterns, "/"+filepath.ToSlash(rel)+"/")
+		}
 	}
-	return []string{"/" + filepath.ToSlash(rel) + "/"}
+	return patterns
 }
 
 // Error is a step that failed, as it is told to people.
@@ -131,8 +143,8 @@ func fail(phase bootapi.Phase, err error, format string, args ...any) error {
 // Supported refuses by name what this release cannot build yet.
 func (b *Builder) Supported() error {
 	s := b.cfg.Site
-	if s.Mode != "" && s.Mode != "static" {
-		return fail(bootapi.PhaseCloning, nil, "This site asks for build.mode %q, which is not supported yet: only static is.", s.Mode)
+	if !slices.Contains([]string{"", modeStatic, modeServer, modeDev}, s.Mode) {
+		return fail(bootapi.PhaseCloning, nil, "This site asks for build.mode %q, which is not known: static, server and dev are.", s.Mode)
 	}
 	return nil
 }

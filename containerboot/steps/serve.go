@@ -1,0 +1,276 @@
+package steps
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/containerboot/buildcache"
+	"github.com/webordinary/router/containerboot/daemon"
+	"github.com/webordinary/router/containerboot/tool"
+)
+
+// The values of bootapi.Site.Mode.
+const (
+	modeStatic = "static"
+	modeServer = "server"
+	modeDev    = "dev"
+)
+
+const (
+	// serverTimeout is how long a site's server may take until it listens, and devTimeout
+	// a development server, which may have to look through many files first.
+	serverTimeout = time.Minute
+	devTimeout    = 2 * time.Minute
+)
+
+// What Astro's Node adapter leaves in the output folder.
+const (
+	serverEntry  = "server/entry.mjs"
+	clientFolder = "client"
+)
+
+// errNoEntry tells the operator what a server site needs.
+var errNoEntry = errors.New("build.mode server needs the adapter @astrojs/node with mode: 'standalone'")
+
+// IsDev reports whether the site is served by its development server, without a build.
+func (b *Builder) IsDev() bool { return b.cfg.Site.Mode == modeDev }
+
+// IsServer reports whether a build's output is to be run: build.mode says so, or, where
+// it says nothing, the output is that of Astro's Node adapter.
+func (b *Builder) IsServer(output string) bool {
+	switch b.cfg.Site.Mode {
+	case modeServer:
+		return true
+	case "":
+		return isFile(filepath.Join(output, serverEntry))
+	default:
+		return false
+	}
+}
+
+// Files is the folder of a build's output whose files visitors may read.
+func (b *Builder) Files(output string) string {
+	if b.IsServer(output) {
+		return filepath.Join(output, clientFolder)
+	}
+	return output
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// Said is told what becomes of a server that runs.
+type Said struct {
+	// Ended: it ended by itself, and is started again soon. Up: it listens again.
+	Ended func(cause string, again time.Duration)
+	Up    func()
+}
+
+// StartServer runs the server of a build's output, from a copy, which later builds
+// leave alone. Its packages are those of the workspace, and so is its working folder.
+// Call the returned function once the server has been stopped.
+func (b *Builder) StartServer(ctx context.Context, output string, said Said) (*daemon.Daemon, func(), error) {
+	const phase = bootapi.PhaseBuilding
+	if !isFile(filepath.Join(output, serverEntry)) {
+		return nil, nil, fail(phase, errNoEntry, "The build left no %s in the folder %q.", serverEntry, filepath.ToSlash(b.output))
+	}
+	b.cfg.Board.Enter(phase, "starting the site's server")
+	place, err := b.place(ctx, output)
+	if err != nil {
+		return nil, nil, b.explain(phase, "Starting the site's server failed", err)
+	}
+	remove := func() {
+		if err := os.RemoveAll(place.top); err != nil {
+			b.cfg.Log.Warn("removing a server's files failed", zap.Error(err))
+		}
+	}
+	entry := filepath.Join(place.output, serverEntry)
+	d, err := b.keepUp(ctx, "the site's server", serverTimeout, said, func(host, port string) ([]string, []string) {
+		return []string{"node", entry}, []string{"HOST=" + host, "PORT=" + port}
+	})
+	if err != nil {
+		remove()
+		return nil, nil, err
+	}
+	return d, remove, nil
+}
+
+// placed is where a server runs from.
+type placed struct{ top, output string }
+
+// place copies an output to a folder outside of the workspace from which Node finds the
+// workspace's packages: it looks into the node_modules of each folder above a module.
+func (b *Builder) place(ctx context.Context, output string) (placed, error) {
+	servers := filepath.Join(b.cfg.Private, "servers")
+	if err := os.MkdirAll(servers, 0o700); err != nil {
+		return placed{}, err
+	}
+	top, err := os.MkdirTemp(servers, "")
+	if err != nil {
+		return placed{}, err
+	}
+	p := placed{top: top}
+	from, to := b.cfg.Workspace, top
+	link := func() error {
+		return os.Symlink(filepath.Join(from, "node_modules"), filepath.Join(to, "node_modules"))
+	}
+	err = link()
+	for part := range strings.SplitSeq(filepath.FromSlash(b.cfg.Site.Directory), string(filepath.Separator)) {
+		if err != nil || part == "" || part == "." {
+			continue
+		}
+		from, to = filepath.Join(from, part), filepath.Join(to, part)
+		if err = os.Mkdir(to, 0o700); err == nil {
+			err = link()
+		}
+	}
+	if err == nil {
+		p.output = filepath.Join(to, defaultOutput)
+		err = buildcache.CopyTree(ctx, p.output, output, true)
+	}
+	if err != nil {
+		return placed{}, errors.Join(err, os.RemoveAll(top))
+	}
+	return p, nil
+}
+
+// ForgetServers removes what servers of an earlier life ran from.
+func (b *Builder) ForgetServers() error {
+	return os.RemoveAll(filepath.Join(b.cfg.Private, "servers"))
+}
+
+// StartDev runs the site's development server, which serves below a prefix, to hosts
+// and to no others.
+func (b *Builder) StartDev(ctx context.Context, prefix string, hosts []string, said Said) (*daemon.Daemon, error) {
+	b.cfg.Board.Enter(bootapi.PhaseBuilding, "starting the development server")
+	program, err := b.devProgram()
+	if err != nil {
+		return nil, err
+	}
+	return b.keepUp(ctx, "the development server", devTimeout, said, func(host, port string) ([]string, []string) {
+		args := append(program, "--host", host, "--port", port, "--base", prefix+"/")
+		if len(hosts) > 0 {
+			args = append(args, "--allowed-hosts="+strings.Join(hosts, ","))
+		}
+		return args, nil
+	})
+}
+
+// plainDev is a "dev" script that takes Astro's options at its end.
+var plainDev = regexp.MustCompile(`(^|[\s/])astro dev(\s+-[^;&|]*)?$`)
+
+// devProgram is what starts Astro's development server and takes its options: the site's
+// own script where that is one, with what it does before and sets, else Astro itself.
+func (b *Builder) devProgram() ([]string, error) {
+	const phase = bootapi.PhaseBuilding
+	data, err := os.ReadFile(filepath.Join(b.dir, "package.json"))
+	if err != nil {
+		return nil, fail(phase, err, "This repository has no package.json in %s.", b.where())
+	}
+	var p struct {
+		Scripts map[string]any `json:"scripts"`
+	}
+	if err := json.Unmarshal(data, &p); err != nil {
+		return nil, fail(phase, err, "The package.json in %s is not valid JSON.", b.where())
+	}
+	if script, _ := p.Scripts["dev"].(string); plainDev.MatchString(strings.TrimSpace(script)) {
+		if manager := b.project.Manager.Name; manager != "npm" {
+			return []string{manager, "run", "dev"}, nil
+		}
+		return []string{"npm", "run", "dev", "--"}, nil
+	}
+	for dir := b.dir; ; dir = filepath.Dir(dir) {
+		if astro := filepath.Join(dir, "node_modules", ".bin", "astro"); isFile(astro) {
+			return []string{astro, "dev"}, nil
+		}
+		if dir == b.cfg.Workspace || dir == filepath.Dir(dir) {
+			return nil, fail(phase, fs.ErrNotExist, "build.mode dev needs Astro, which is not among the packages of %s.", b.where())
+		}
+	}
+}
+
+// keepUp runs a server in the site's folder for as long as it is wanted.
+func (b *Builder) keepUp(ctx context.Context, name string, timeout time.Duration, said Said, how func(host, port string) (args, env []string)) (*daemon.Daemon, error) {
+	const phase = bootapi.PhaseReady
+	if err := os.MkdirAll(filepath.Join(b.cfg.Private, "home"), 0o700); err != nil {
+		return nil, fmt.Errorf("making the tools' home folder: %w", err)
+	}
+	b.RefreshServers()
+	what := strings.ToUpper(name[:1]) + name[1:] + " ended"
+	d, err := daemon.Start(ctx, daemon.Config{
+		Command: func(host, port string) tool.Command {
+			args, env := how(host, port)
+			b.cfg.Log.Info("starting a server", zap.String("name", name), zap.String("address", net.JoinHostPort(host, port)))
+			return tool.Command{
+				Name:    name,
+				Args:    args,
+				Dir:     b.dir,
+				Env:     withEnv(*b.serverEnv.Load(), env...),
+				Secrets: b.cfg.Secrets,
+				Line:    func(line string) { b.cfg.Board.Log(phase, line) },
+			}
+		},
+		StartTimeout: timeout,
+		Ended: func(err error, again time.Duration) {
+			failed := b.explain(phase, what, err)
+			b.cfg.Log.Error("a server ended", zap.String("name", name), zap.Duration("again", again), zap.Error(failed))
+			said.Ended(failed.Error(), again)
+		},
+		Up: said.Up,
+	})
+	switch {
+	case errors.Is(err, daemon.ErrSilent):
+		return nil, fail(phase, err, "%s did not listen at the HOST and PORT of its environment within %v.", strings.ToUpper(name[:1])+name[1:], timeout)
+	case errors.Is(err, daemon.ErrEnded):
+		return nil, fail(phase, errNoEntry, "%s at once, without an error.", what)
+	case err != nil:
+		return nil, b.explain(phase, what+" before it answered", err)
+	}
+	return d, nil
+}
+
+// withEnv sets variables in an environment.
+func withEnv(env []string, more ...string) []string {
+	var all []string
+	for _, kv := range env {
+		name, _, _ := strings.Cut(kv, "=")
+		replaced := false
+		for _, m := range more {
+			replaced = replaced || strings.HasPrefix(m, name+"=")
+		}
+		if !replaced {
+			all = append(all, kv)
+		}
+	}
+	return append(all, more...)
+}
+
+// RefreshServers gives servers that are started from now on, again too, the environment
+// that Prepare found last.
+func (b *Builder) RefreshServers() {
+	env := b.env
+	b.serverEnv.Store(&env)
+}
+
+// InstallStamp tells one installation of the site's packages from another.
+func (b *Builder) InstallStamp() string {
+	info, err := os.Stat(b.mark())
+	if err != nil {
+		return ""
+	}
+	return info.ModTime().String()
+}
