@@ -120,6 +120,7 @@ func TestContainerIsLost(t *testing.T) {
 			do   func(harness.Task)
 		}{
 			{"it dies", c.ECS.Kill},
+			{"ECS stops it", c.ECS.End},
 			{"it hangs", c.ECS.Pause},
 		} {
 			t.Run(fault.name, func(t *testing.T) {
