@@ -68,7 +68,7 @@ func TestAstroByEveryPackageManager(t *testing.T) {
 			"yarn/4.9.2",
 		},
 		"Yarn 4, no lock": {
-			"^7.0.0", `"packageManager":"yarn@4.9.2",`, "", nil, map[string]string{".yarnrc.yml": "nodeLinker: node-modules\n"}, "yarn/4.9.2",
+			"^7.0.0", `"packageManager":"yarn@4.9.2",`, "", nil, map[string]string{".yarnrc.yml": "nodeLinker: node-modules\n"}, "npm/",
 		},
 	}
 	for name, tc := range cases {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/webordinary/router/containerboot/bootapi"
 	"github.com/webordinary/router/containerboot/buildcache"
+	"github.com/webordinary/router/containerboot/toolchain"
 )
 
 // Cached returns a build of this content from the cache, or buildcache.ErrMiss. The
@@ -54,6 +55,9 @@ func (b *Builder) Build(ctx context.Context) error {
 			return err
 		}
 		manager := b.project.Manager.Name
+		if b.project.Manager.Berry && b.project.Lock == "" {
+			manager = toolchain.NPM // it runs nothing without a lock file, which must not be left behind
+		}
 		err = b.run(ctx, phase, b.dir, manager+" run build", manager, "run", "build")
 	}
 	if err != nil {
