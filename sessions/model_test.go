@@ -98,6 +98,7 @@ func simScenarios() *rapid.Generator[simScenario] {
 			Moods: simMoods{
 				Slow: rapid.Bool().Draw(t, "slow"), Lossy: rapid.Bool().Draw(t, "lossy"), Late: rapid.Bool().Draw(t, "late"),
 				Lagging: rapid.Bool().Draw(t, "lagging"), FailBoots: rapid.Bool().Draw(t, "fail boots"),
+				Returning: rapid.Bool().Draw(t, "returning"),
 			},
 			Actions: rapid.SliceOfN(actions, 1, 40).Draw(t, "actions"),
 		}

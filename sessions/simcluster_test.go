@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -99,6 +100,9 @@ func (c *simCluster) slotFreed(r sessions.Record, deleted bool) {
 func (c *simCluster) stop(b *simBox, why string) {
 	if b.inUse() && c.w.fits(b.req) && !c.w.isBlind() {
 		c.w.breaks("%s was stopped (%s) while somebody used it", b, why)
+	}
+	if strings.HasSuffix(why, ": orphan") && c.w.fits(b.req) {
+		c.w.breaks("%s was stopped as an orphan, and is none", b)
 	}
 	c.w.note("%s is stopped: %s", b, why)
 	b.end()

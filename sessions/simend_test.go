@@ -86,6 +86,7 @@ func (b *simBox) quiesce(r *http.Request, req bootapi.QuiesceRequest) bootapi.Qu
 	}
 	reply.Agreed, reply.Drain, b.agreed = true, name, time.Now()
 	b.w.note("%s agrees to its stop", b)
+	go b.w.onAgree(b)
 	return reply
 }
 

@@ -44,6 +44,9 @@ type simRun struct {
 	ended   []*simEdge // edges that crashed
 	doing   sync.WaitGroup
 	numbers int // of edges' names and threads
+
+	mu     sync.Mutex // guards edges against those who come back, and healed
+	healed bool       // nobody comes back any more
 }
 
 // simulate carries a scenario through and returns what never must happen, and the trace.
@@ -51,6 +54,7 @@ func simulate(sc simScenario, log func(*simWorld) *zap.Logger) (broken, trace []
 	w := newSimWorld(sc.Seed, sc.Moods)
 	w.log = log(w)
 	r := &simRun{w: w}
+	w.onAgree = r.comeBack
 	for range sc.Edges {
 		r.edges = append(r.edges, r.newEdge())
 	}
@@ -137,6 +141,19 @@ func (r *simRun) visit(e *simEdge, id string, write bool) {
 	})
 }
 
+// comeBack has somebody come who has not seen that the container agreed to its stop.
+func (r *simRun) comeBack(b *simBox) {
+	if !r.w.moods.Returning || !r.w.chance("comes back", 60) {
+		return
+	}
+	simSleep(context.Background(), r.w.between("comes back in", 0, 60*time.Millisecond))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.healed {
+		r.visit(r.edge(int(r.w.draw("comes back to")%64)), b.req.SessionID, r.w.chance("writes then", 50))
+	}
+}
+
 // act does what an action says.
 func (r *simRun) act(a simAction) {
 	w, e, id := r.w, r.edge(a.Edge), r.session(a.Session)
@@ -153,17 +170,33 @@ func (r *simRun) act(a simAction) {
 		client := []string{"amelia", "bramble"}[a.Session%2]
 		thread := fmt.Sprintf("shared%d", a.Session%3)
 		r.doing.Go(func() {
-			_, _, err := e.s.Create(context.Background(), sessions.CreateRequest{ClientID: client, ThreadID: thread, Wake: a.Session%4 != 0})
-			w.note("%s: create for %s: %v", e.name, client, err)
+			_, before := e.s.LookupThread(context.Background(), client, thread)
+			rec, created, err := e.s.Create(context.Background(), sessions.CreateRequest{ClientID: client, ThreadID: thread, Wake: a.Session%4 != 0})
+			_, after := e.s.LookupThread(context.Background(), client, thread)
+			w.note("%s: create for %s: %.5s (new: %t) %v; looked up: %v, then %v", e.name, client, rec.SessionID, created, err, before, after)
+			if _, there := w.records.now(rec.SessionID); err == nil && there && errors.Is(after, sessions.ErrNotFound) {
+				w.breaks("%s: session %.5s was created, and its thread is said not to be", e.name, rec.SessionID)
+			}
 		})
 	case "sleep":
 		r.doing.Go(func() { w.note("%s: sleep of %.5s: %v", e.name, id, e.s.Sleep(context.Background(), id, "asked for")) })
 	case "delete":
-		r.doing.Go(func() { w.note("%s: delete of %.5s: %v", e.name, id, e.s.Delete(context.Background(), id)) })
+		r.doing.Go(func() {
+			err := e.s.Delete(context.Background(), id)
+			w.note("%s: delete of %.5s: %v", e.name, id, err)
+			if _, there := w.records.now(id); err == nil && there {
+				w.breaks("%s: session %.5s was deleted, and is there", e.name, id)
+			}
+			if _, after := e.s.Lookup(context.Background(), id); err == nil && after == nil {
+				w.breaks("%s: session %.5s was deleted, and is shown", e.name, id)
+			}
+		})
 	case "crash edge":
 		e.crash()
 		r.ended = append(r.ended, e)
+		r.mu.Lock()
 		r.edges[a.Edge%len(r.edges)] = r.newEdge()
+		r.mu.Unlock()
 	case "suspend edge":
 		w.blinded(a.For + simBlindness)
 		e.suspend()
@@ -223,6 +256,9 @@ func (r *simRun) heal() {
 	r.w.mu.Lock()
 	r.w.healthy = true
 	r.w.mu.Unlock()
+	r.mu.Lock()
+	r.healed = true
+	r.mu.Unlock()
 }
 
 // The most that things may take when nothing is in their way. Orphans are looked for

@@ -29,6 +29,8 @@ type simWorld struct {
 	clients map[string]configstore.Client
 	log     *zap.Logger
 
+	onAgree func(*simBox) // called when a container agrees to its stop
+
 	mu      sync.Mutex
 	draws   map[string]uint64
 	trace   []string
@@ -45,6 +47,7 @@ type simMoods struct {
 	Lossy     bool // replies are lost now and then, after the call was acted upon
 	Late      bool // a call that its caller has given up may be acted upon all the same
 	Lagging   bool // what the runner tells, and the registry's lists, are some time old
+	Returning bool // somebody comes whenever a container has just agreed to its stop
 	FailBoots bool // now and then a site cannot be built, or its build never ends
 }
 
