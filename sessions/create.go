@@ -119,6 +119,8 @@ func (s *Service) createOrResume(ctx context.Context, req CreateRequest, client 
 	r, err := s.registry.ByThread(ctx, client.ClientID, req.ThreadID)
 	switch {
 	case err == nil:
+		// Another edge may have made it since this one was asked for it in vain.
+		s.flights.outdate(threadKey(r.ClientID, r.ThreadID))
 		r, err = s.resumeThread(ctx, r, req)
 		return r, false, err
 	case !isNotFound(err):
