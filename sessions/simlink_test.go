@@ -62,7 +62,11 @@ func call[T any](ctx context.Context, e *simEdge, to, kind string, act func(aliv
 	}
 	if !simSleep(ctx, w.latency(name)) {
 		if w.moods.Late && !w.isHealthy() && w.chance(name+" late", 40) {
-			time.AfterFunc(w.between(name+" later", 0, 2*time.Second), func() {
+			later := 2 * time.Second
+			if e.isCrashed() {
+				later = 2 * simLease // it was frozen for long before it crashed
+			}
+			time.AfterFunc(w.between(name+" later", 0, later), func() {
 				_, err := act(func() bool { return true }, true)
 				w.note("%s: a call that was given up acts: %v", name, err)
 			})
