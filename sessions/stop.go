@@ -179,7 +179,7 @@ func (s *Service) tryToSleep(ctx context.Context, e *live, reason string) (Recor
 			}
 		}
 		if err == nil {
-			if err = s.stop(ctx, h, reason); err == nil {
+			if err = s.sleepWaking(ctx, h, reason); err == nil {
 				s.logger(r).Info("session slept", zap.String("reason", reason))
 			}
 		}
@@ -217,6 +217,25 @@ func (s *Service) sleepActive(ctx context.Context, h *held, reason string) error
 		return fmt.Errorf("%w: %s", ErrNotSaved, reply.Reason)
 	}
 	return s.drain(ctx, h, reason, reply)
+}
+
+// sleepWaking puts a session to sleep whose wake has not come to its end, or has failed.
+// Other edges may serve it already, if its container is ready and the edge that woke it
+// has died before it could write that: then there may be work to save.
+func (s *Service) sleepWaking(ctx context.Context, h *held, reason string) error {
+	if r := h.record(); r.Status == StatusInitializing && r.address() != "" {
+		err := h.leased(ctx, func(ctx context.Context) error {
+			reply, err := s.containers.quiesce(ctx, r.address(), r.Start.Token, bootapi.QuiesceRequest{})
+			if err == nil && reply.SaveFailed {
+				return fmt.Errorf("%w: %s", ErrNotSaved, reply.Reason)
+			}
+			return nil // one that does not answer, or was not claimed, has no work yet
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return s.stop(ctx, h, reason)
 }
 
 // stop stops the container of a record under this edge's lease, by its reference or,
