@@ -159,6 +159,12 @@ type sessionInfo struct {
 	ContainerIP   string            `json:"containerIp,omitempty"`
 	ContainerPort int               `json:"containerPort,omitempty"`
 	Failure       *sessions.Failure `json:"failure,omitempty"`
+	// Awake is why an active session was awake when its container was last asked, and
+	// AskAt when it is asked next.
+	Awake *sessions.Awake `json:"awake,omitempty"`
+	AskAt time.Time       `json:"askAt,omitzero"`
+	// EndsAt is when an active session's lifetime is over; zero if it has none.
+	EndsAt time.Time `json:"endsAt,omitzero"`
 	// Progress is how far a wake is; nil where nothing is known of a container.
 	Progress *bootapi.Status `json:"progress,omitempty"`
 }
@@ -169,6 +175,7 @@ func describeSession(r sessions.Record) sessionInfo {
 		EditBranch: r.EditBranch, PreviewURL: r.PreviewURL, Status: r.Status, Epoch: r.Epoch,
 		CreatedAt: r.CreatedAt, LastActivity: r.LastActivity,
 		ContainerIP: r.ContainerIP, ContainerPort: r.ContainerPort, Failure: r.Failure,
+		Awake: r.Awake, AskAt: r.AskAt,
 	}
 }
 
@@ -228,7 +235,17 @@ func adminGetSession(r *http.Request, _ *App, live *running) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return describeView(v), nil
+	info := describeView(v)
+	if rec := v.Record; rec.Status == sessions.StatusActive {
+		if now, err := live.service.AwakeNow(r.Context(), rec.SessionID); err == nil {
+			info.Awake, info.LastActivity = &now.Awake, now.LastActivity
+		}
+		route, _ := live.table.ByID(rec.ClientID)
+		if most := route.Settings.MaxLifetimeMinutes; most > 0 && rec.Start != nil {
+			info.EndsAt = rec.Start.At.Add(time.Duration(most) * time.Minute)
+		}
+	}
+	return info, nil
 }
 
 func adminWakeSession(r *http.Request, _ *App, live *running) (any, error) {

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -198,6 +199,15 @@ func (c *cli) printSession(s sessionInfo) error {
 		{"status", string(s.Status)},
 		{"preview", s.PreviewURL},
 		{"last activity", s.LastActivity.Format(time.RFC3339)},
+	}
+	if a := s.Awake; a != nil {
+		rows = append(rows, []string{"awake", cmp.Or(a.Reason, "last used by: "+cmp.Or(a.Activity, "nobody"))})
+	}
+	if !s.AskAt.IsZero() {
+		rows = append(rows, []string{"asked next", s.AskAt.Format(time.RFC3339)})
+	}
+	if !s.EndsAt.IsZero() {
+		rows = append(rows, []string{"ends", s.EndsAt.Format(time.RFC3339)})
 	}
 	if s.UserID != "" {
 		rows = append(rows, []string{"user", s.UserID})

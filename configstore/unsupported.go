@@ -19,10 +19,6 @@ type Refusal struct {
 func Unsupported() []Refusal {
 	return []Refusal{
 		{
-			"settings.maxLifetimeMinutes", "", "a maximum lifetime is not supported yet: sessions end when they are idle",
-			func(c Client) bool { return c.Settings.MaxLifetimeMinutes != 0 },
-		},
-		{
 			"repository.deployKey", "with an https URL", "credentials for https repositories are not supported yet: use an ssh URL",
 			func(c Client) bool {
 				return c.Repository.DeployKey != "" && strings.HasPrefix(c.Repository.URL, "https:")

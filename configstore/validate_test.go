@@ -216,7 +216,6 @@ func TestManyVariables(t *testing.T) {
 
 func TestUnsupported(t *testing.T) {
 	tests := map[string]func(*Client){
-		"settings.maxLifetimeMinutes ":           func(c *Client) { c.Settings.MaxLifetimeMinutes = 60 },
 		"repository.deployKey with an https URL": func(c *Client) { c.Repository.DeployKey = pemKey("PRIVATE KEY", "x") },
 	}
 	refusals := Unsupported()

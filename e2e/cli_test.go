@@ -77,7 +77,7 @@ func TestCLIRefusals(t *testing.T) {
 
 		"a mode that is none":  {put, set("build", "mode", "turbo"), []string{"build.mode", "static, server or dev"}},
 		"a Node version":       {put, set("build", "nodeVersion", "newest"), []string{"build.nodeVersion", "must be a version of Node"}},
-		"a maximum lifetime":   {put, set("settings", "maxLifetimeMinutes", 60), []string{"settings.maxLifetimeMinutes", "not supported yet"}},
+		"a maximum lifetime":   {put, set("settings", "maxLifetimeMinutes", -1), []string{"settings.maxLifetimeMinutes", "must be between"}},
 		"a reference to a key": {put, set("repository", "deployKey", "env:KEY"), []string{"repository.deployKey", "deploy_key_prefixes", "env:KEY"}},
 
 		"a file that is not there":    {[]string{"client", "put", "missing.json"}, "", []string{"missing.json"}},

@@ -154,21 +154,26 @@ func (c *containerClient) recall(ctx context.Context, address string, token Toke
 // serves checks that the container at an address is the right one, and has not begun
 // to end: one that lost its edge, or was told to stop, still answers while it saves.
 func (c *containerClient) serves(ctx context.Context, address string, token Token) error {
+	status, err := c.status(ctx, address, token)
+	if err == nil && status.Phase == bootapi.PhaseStopping {
+		return errEnding
+	}
+	return err
+}
+
+// status is what the container says of itself.
+func (c *containerClient) status(ctx context.Context, address string, token Token) (status bootapi.Status, err error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout+2*proofTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+bootapi.PathStatus, nil)
 	if err != nil {
-		return err
+		return status, err
 	}
 	req.Header.Set(bootapi.HeaderToken, string(token))
-	var status bootapi.Status
 	if err := c.do(req, token, &status); err != nil {
-		return fmt.Errorf("asking for the container's status: %w", err)
+		return status, fmt.Errorf("asking for the container's status: %w", err)
 	}
-	if status.Phase == bootapi.PhaseStopping {
-		return errEnding
-	}
-	return nil
+	return status, nil
 }
 
 func (c *containerClient) post(ctx context.Context, address, path string, token Token, body, into any) error {

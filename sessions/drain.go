@@ -179,3 +179,39 @@ func (s *Service) recall(ctx context.Context, r Record) {
 func awakeOf(reply bootapi.QuiesceReply) Awake {
 	return Awake{Activity: reply.ActivityKind, Reason: reply.Reason, Busy: reply.Busy, SaveFailed: reply.SaveFailed}
 }
+
+// Used is why a session is awake, and when it was last used.
+type Used struct {
+	Awake        Awake
+	LastActivity time.Time
+}
+
+// AwakeNow is why a session is awake, as its container says at this moment, and when it
+// was last used. ErrNotFound if this edge knows no way to it.
+func (s *Service) AwakeNow(ctx context.Context, id string) (now Used, err error) {
+	e, ok := s.holdKnown(id)
+	if !ok {
+		return now, ErrNotFound
+	}
+	defer s.release(e)
+	e.mu.Lock()
+	r := e.record
+	e.mu.Unlock()
+	if r.Status != StatusActive {
+		return now, ErrNotFound
+	}
+	status, err := s.containers.status(ctx, r.address(), r.Start.Token)
+	if err != nil {
+		return now, err
+	}
+	if r.Awake != nil {
+		now.Awake = *r.Awake // why it could not sleep, if it was to
+	}
+	now.Awake.At = time.Now().UTC()
+	now.LastActivity = now.Awake.At.Add(-time.Duration(max(0, status.IdleMillis)) * time.Millisecond)
+	now.Awake.Activity = clip(status.ActivityKind, maxStep)
+	if now.Awake.Busy = status.Busy != ""; now.Awake.Busy {
+		now.Awake.Reason = "busy: " + clip(status.Busy, maxStep)
+	}
+	return now, nil
+}

@@ -14,7 +14,11 @@ const (
 	// reapEvery is how often the registry is asked which sessions are due. A short
 	// idle timeout, as operators set it for a try, makes it more often.
 	reapEvery = time.Second
-	reapLeast = 100 * time.Millisecond
+	// reapShared is how often where several edges ask: at different moments, so that
+	// as a rule the first one to see that a session is due asks, and is done before
+	// the next one looks.
+	reapShared = 10 * time.Second
+	reapLeast  = 100 * time.Millisecond
 	// reapBatch is how many sessions are asked in one round; the next takes the next.
 	reapBatch = 200
 	// maxAsking is how many containers are asked at once.
@@ -29,6 +33,9 @@ const (
 func (s *Service) reapLoop() {
 	for {
 		every := reapEvery
+		if !s.exclusive {
+			every = jitter(reapShared)
+		}
 		if d := s.tunables.Load().IdleTimeout; d > 0 {
 			every = max(min(every, d/4), reapLeast)
 		}

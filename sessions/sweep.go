@@ -10,6 +10,11 @@ import (
 const (
 	// sweepEvery is how often an edge looks for what another may have left behind.
 	sweepEvery = time.Minute
+	// sweepShared is how often where several edges look, at different moments.
+	sweepShared = 2 * time.Minute
+	// listTimeout bounds the reading of all that runs, or is active: a cluster that
+	// throttles takes a minute to list 10,000 containers.
+	listTimeout = 2 * time.Minute
 	// sweepMost is how many records of a kind one sweep looks at; those beyond it
 	// are looked at when somebody asks for them, or they become due.
 	sweepMost = 10_000
@@ -22,24 +27,53 @@ var always = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // sweepLoop finds, at the start and then every minute, sessions whose container is gone,
 // and containers without a session; and at the start what is kept of sessions that were
-// deleted. Sessions whose edge died are found by leaseLoop.
+// deleted. Where several edges do so, each does it less often. Sessions whose edge died
+// are found by leaseLoop.
+//
+// An edge which is alone asks every container at its start, because those of the edge
+// before it have ended with it, or will. One of several does not: it learns of a
+// container when somebody asks for its session, or the session is due.
 func (s *Service) sweepLoop() {
-	ctx, cancel := context.WithTimeout(s.ctx, registryTimeout)
+	if s.exclusive {
+		s.settleAll(s.active())
+	}
+	for forgotten := false; ; {
+		active := s.active()
+		s.sweepSettings(active)
+		s.sweepContainers(active)
+		forgotten = forgotten || s.sweepKept()
+		every := sweepEvery
+		if !s.exclusive {
+			every = jitter(sweepShared)
+		}
+		if sleep(s.ctx, every) != nil {
+			return
+		}
+	}
+}
+
+// active reads the active sessions.
+func (s *Service) active() []Record {
+	ctx, cancel := context.WithTimeout(s.ctx, listTimeout)
+	defer cancel()
 	active, err := s.registry.Due(ctx, always, sweepMost)
-	cancel()
 	if err != nil && s.ctx.Err() == nil {
 		s.log.Warn("reading active sessions", zap.Error(err))
 	}
-	s.settleAll(active)
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	for forgotten := false; ; {
-		s.sweepContainers()
-		forgotten = forgotten || s.sweepKept()
-		select {
-		case <-tick.C:
-		case <-s.ctx.Done():
+	return active
+}
+
+// sweepSettings asks sessions at once that by their client's present settings are due
+// sooner than they were to be asked.
+func (s *Service) sweepSettings(active []Record) {
+	for _, r := range active {
+		limits, err := s.limits(s.ctx, r.ClientID)
+		if err != nil {
 			return
+		}
+		over := limits.lifetime > 0 && r.Start != nil && r.AskAt.After(r.Start.At.Add(limits.lifetime).Add(askAgain))
+		if over || time.Until(r.AskAt) > limits.idle+askAgain {
+			s.ask(r)
 		}
 	}
 }
@@ -94,9 +128,10 @@ func (s *Service) settleOne(r Record) {
 }
 
 // sweepContainers compares what runs with what should. A container without a fitting
-// record is stopped; a session whose container is not among them is looked into.
-func (s *Service) sweepContainers() {
-	ctx, cancel := context.WithTimeout(s.ctx, describeTimeout)
+// record is stopped; a session whose container is not among them is looked into, which
+// asks the container itself, because a list may lag.
+func (s *Service) sweepContainers(active []Record) {
+	ctx, cancel := context.WithTimeout(s.ctx, listTimeout)
 	defer cancel()
 	routed := s.routes.all() // before the list: what is woken from now on may be missing in it
 	containers, err := s.runner.List(ctx)
@@ -106,16 +141,29 @@ func (s *Service) sweepContainers() {
 		}
 		return
 	}
+	expected := make(map[string]int64, len(active))
+	for _, r := range active {
+		expected[r.SessionID] = r.Epoch
+	}
 	running := make(map[string]int64, len(containers))
 	for _, c := range containers {
 		running[c.SessionID] = max(c.Epoch, running[c.SessionID])
-		s.sweepContainer(c)
+		if epoch, ok := expected[c.SessionID]; !ok || epoch != c.Epoch {
+			s.sweepContainer(c)
+		}
 	}
 	for _, id := range routed {
 		if route, ok := s.routes.get(id); ok && running[id] < route.Epoch {
 			s.Lost(route, ErrNoContainer)
 		}
 	}
+	var gone []Record
+	for _, r := range active {
+		if _, routed := s.routes.get(r.SessionID); !routed && running[r.SessionID] < r.Epoch {
+			gone = append(gone, r)
+		}
+	}
+	s.settleAll(gone)
 }
 
 // sweepContainer stops a container if no record fits it.
