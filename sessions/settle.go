@@ -124,7 +124,7 @@ func (s *Service) settleHeld(ctx context.Context, o *op, h *held) error {
 		return nil
 	}
 	s.dropRoute(h.e, nil)
-	if err := s.stop(ctx, h, "left behind"); err != nil {
+	if err := s.sleepWaking(ctx, h, "left behind"); err != nil {
 		return err
 	}
 	s.logger(r).Info("session slept", zap.String("reason", "left behind while "+string(r.Status)))

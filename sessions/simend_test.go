@@ -42,13 +42,18 @@ func (b *simBox) quiesce(r *http.Request, req bootapi.QuiesceRequest) bootapi.Qu
 	}
 	b.mu.Lock()
 	reply, ok := may()
+	b.expire()
+	forced := req.IdleMillis == 0
+	if ok && b.drain != "" && b.forced && !forced {
+		ok, reply.Reason = false, "being put to sleep already"
+	}
 	if !ok {
 		b.mu.Unlock()
 		return reply
 	}
 	b.drains++
 	name := fmt.Sprint("drain-", b.drains)
-	b.drain, b.agreed, b.forced = name, time.Time{}, req.IdleMillis == 0
+	b.drain, b.agreed, b.forced = name, time.Time{}, forced
 	b.mu.Unlock()
 
 	saving := time.NewTimer(b.w.between("quiesce", 10*time.Millisecond, 5*time.Second))
@@ -90,12 +95,17 @@ func (b *simBox) quiesce(r *http.Request, req bootapi.QuiesceRequest) bootapi.Qu
 	return reply
 }
 
-// takes reports whether a visitor is served, who calls a drain off where that can be.
-// b.mu is held.
-func (b *simBox) takes(write bool) bool {
+// expire ends a drain whose commit did not come. b.mu is held.
+func (b *simBox) expire() {
 	if b.drain != "" && !b.agreed.IsZero() && time.Since(b.agreed) >= simDrainFor {
 		b.drain = ""
 	}
+}
+
+// takes reports whether a visitor is served, who calls a drain off where that can be.
+// b.mu is held.
+func (b *simBox) takes(write bool) bool {
+	b.expire()
 	if b.drain == "" || !b.forced {
 		b.drain = ""
 		return true

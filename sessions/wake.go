@@ -224,8 +224,11 @@ func (s *Service) boot(ctx context.Context, o *op, h *held, client configstore.C
 		h.e.mu.Unlock()
 		return
 	case errors.Is(err, errUnwanted):
-		if err := s.stop(ctx, h, "asked for at another edge"); err != nil && ctx.Err() == nil {
-			log.Error("putting a session to sleep for another edge", zap.Error(err))
+		if err := s.sleepWaking(ctx, h, "asked for at another edge"); err != nil { // leaseLoop tries again
+			if ctx.Err() == nil && !anothers(err) {
+				log.Error("putting a session to sleep for another edge", zap.Error(err))
+			}
+			return
 		}
 		log.Info("session slept", zap.String("reason", "asked for at another edge"))
 		return
