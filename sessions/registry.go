@@ -35,6 +35,10 @@ func (e *ThreadTakenError) Is(target error) bool { return target == ErrThreadTak
 // Registry keeps session records. All methods are safe for concurrent use by many
 // goroutines and processes; every one may return ErrUnavailable.
 //
+// After ErrUnavailable, or the error of an ended context, a write may or may not have been
+// made, and may yet be: the version that is stored tells. So it does after ErrConflict,
+// where another write may have followed on one whose answer was lost.
+//
 // A registry also keeps, in the same transaction as the record, which sessions of a
 // client hold a slot (Record.HoldsSlot) and which session a thread has.
 //

@@ -52,10 +52,12 @@ type Runner interface {
 	// listens. It is idempotent: the same request again returns the same container.
 	// It never runs two containers of one session: where one of an earlier epoch
 	// still runs, that one is asked to end, waited for as long as a save may take,
-	// and then killed; Start returns after that. ErrCapacity.
+	// and then killed; Start returns after that. When ctx ends Start is given up; what it
+	// has started by then runs, and is in List. ErrCapacity.
 	Start(ctx context.Context, r StartRequest) (Container, error)
 
-	// Describe returns the state of a container. ErrNoContainer.
+	// Describe returns the state of a container. ErrNoContainer. Where the runner's
+	// answers lag, one that was started a moment ago may be ErrNoContainer as well.
 	Describe(ctx context.Context, ref string) (Container, error)
 
 	// Stop ends a container, giving it time to save, and returns when it is
@@ -63,7 +65,11 @@ type Runner interface {
 	// ended is no error.
 	Stop(ctx context.Context, ref, reason string) error
 
-	// List returns the containers that this deployment started and that still run.
+	// List returns the containers that this deployment started and that still run. Those
+	// whose Start by this runner has returned are among them, also if it returned an
+	// error or was given up, and none of these comes to run later: who has no reference
+	// to a container takes a list without it for its confirmed end. What another
+	// process of the deployment has asked for may be missing for a moment.
 	List(ctx context.Context) ([]Container, error)
 
 	// Forget removes what is kept of a session for its next start: its workspace

@@ -34,6 +34,19 @@ func (r *Runner) do(ctx context.Context, call func(context.Context) error) error
 	}
 }
 
+// carryThrough is do for a call by which a container comes to run: begun, it is not given
+// up with ctx, but by Close at the latest. The engine would go on with it, and who has
+// given up a start must be able to rely on List from then on.
+func (r *Runner) carryThrough(ctx context.Context, call func(context.Context) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(r.life, cancel)() //nolint:contextcheck // Close ends the call
+	return r.do(ctx, call)
+}
+
 // negotiate agrees with the engine on a version of the API, once. The client can do so by
 // itself, but has a race in that, and lets one call that hangs hold up all others.
 func (r *Runner) negotiate(ctx context.Context) error {

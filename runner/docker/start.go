@@ -216,7 +216,7 @@ func (r *Runner) launch(ctx context.Context, a *attempt, c *former) error {
 			return err
 		}
 	}
-	err := r.do(ctx, func(ctx context.Context) error {
+	err := r.carryThrough(ctx, func(ctx context.Context) error {
 		return r.cli.ContainerStart(ctx, c.id, container.StartOptions{})
 	})
 	switch {

@@ -88,11 +88,35 @@ func (r *Runner) Kept(ctx context.Context) ([]string, error) {
 func (r *Runner) survey(ctx context.Context, sessionID string) (survey, error) {
 	ctx, done := r.within(ctx)
 	defer done()
+	if err := r.givenUp(ctx, sessionID); err != nil {
+		return nil, err
+	}
 	if err := r.settled(ctx, sessionID); err != nil {
 		return nil, err
 	}
 	s, err := r.surveys.ask(ctx, "")
 	return s, unavailable(err)
+}
+
+// givenUp waits until the starts for which nobody waits any more have ended: what they
+// asked ECS for is known then, or noted as unsure. They make no more calls, so that is soon.
+func (r *Runner) givenUp(ctx context.Context, sessionID string) error {
+	r.mu.Lock()
+	var ending []*flight
+	for id, f := range r.flights {
+		if f.askers == 0 && (sessionID == "" || id == sessionID) {
+			ending = append(ending, f)
+		}
+	}
+	r.mu.Unlock()
+	for _, f := range ending {
+		select {
+		case <-f.done:
+		case <-ctx.Done(): // a start that looks for earlier containers, and is itself given up
+			return cause(ctx)
+		}
+	}
+	return nil
 }
 
 // settled waits for the time after which ListTasks must show what was started unseen.
@@ -172,7 +196,10 @@ func (r *Runner) look(arns []string) error {
 // or stopped.
 func (r *Runner) listAll(desired types.DesiredStatus) ([]string, error) {
 	var arns []string
-	in := &awsecs.ListTasksInput{Cluster: &r.cluster, DesiredStatus: desired, StartedBy: &r.startedBy, MaxResults: aws.Int32(maxBatch)}
+	in := &awsecs.ListTasksInput{Cluster: &r.cluster, StartedBy: &r.startedBy, MaxResults: aws.Int32(maxBatch)}
+	if desired != types.DesiredStatusRunning { // which is the default, and the reference allows no other filter beside startedBy
+		in.DesiredStatus = desired
+	}
 	for {
 		if desired == types.DesiredStatusStopped && r.oneFilter.Load() {
 			in.StartedBy = nil // theirs are told from ours by their description
@@ -181,7 +208,7 @@ func (r *Runner) listAll(desired types.DesiredStatus) ([]string, error) {
 			return r.client.ListTasks(ctx, in)
 		})
 		if err != nil {
-			// The reference allows no other filter beside startedBy; ECS does so far.
+			// So far ECS allows it.
 			if desired == types.DesiredStatusStopped && poisoned(err) && r.oneFilter.CompareAndSwap(false, true) {
 				continue
 			}

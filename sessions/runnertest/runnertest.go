@@ -59,6 +59,7 @@ func Run(t *testing.T, o Options) {
 		"SessionsAreSeparate":                  testManySessions,
 		"IDsOfOlderTools":                      testOddIDs,
 		"CancelledContext":                     testCancelled,
+		"AStartGivenUpIsListed":                testGivenUp,
 		"ForgetRemovesWhatIsKept":              testForget,
 		"Close":                                testClose,
 	}
@@ -361,6 +362,35 @@ func testCancelled(t *testing.T, s suite) {
 	}
 	require.NoError(t, s.runner.Stop(s.context(t), next.Ref, "idle"))
 	s.gone(t, next, "")
+}
+
+// testGivenUp gives starts up at various times. What they have started is listed as soon
+// as they have returned, and nothing of them comes later.
+func testGivenUp(t *testing.T, s suite) {
+	const n, step, late = 10, 15 * time.Millisecond, time.Second
+	together(n, func(i int) {
+		id := fmt.Sprintf("session-%d", i)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*step)
+		defer cancel()
+		_, err := s.runner.Start(ctx, request(id, 1))
+		list, listErr := s.runner.List(s.context(t))
+		if !assert.NoError(t, listErr) {
+			return
+		}
+		found := false
+		for _, c := range list {
+			if c.SessionID == id {
+				found = true
+				assert.NoError(t, s.runner.Stop(s.context(t), c.Ref, "given up"))
+			}
+		}
+		assert.True(t, found || err != nil, "one that was started is listed")
+	})
+	tick := time.NewTicker(late / 10)
+	defer tick.Stop()
+	for until := time.Now().Add(late); time.Now().Before(until); <-tick.C {
+		require.Empty(t, s.list(t), "of a start that was given up")
+	}
 }
 
 func testForget(t *testing.T, s suite) {

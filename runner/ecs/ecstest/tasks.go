@@ -120,7 +120,7 @@ func (s *Server) listTasks(in listTasksRequest) (any, *APIError) {
 	switch {
 	case page < 1 || page > maxTasks:
 		return nil, invalid("maxResults must be between 1 and %d.", maxTasks)
-	case in.StartedBy != "" && (in.Family != "" || in.LaunchType != "" || s.Moods().OneFilter && in.DesiredStatus == statusStopped):
+	case in.StartedBy != "" && (in.Family != "" || in.LaunchType != "" || s.Moods().OneFilter && in.DesiredStatus != ""):
 		return nil, invalid("cannot specify startedBy with other filters.")
 	}
 	s.mu.Lock()
