@@ -226,6 +226,21 @@ func TestEdgeThatDiedBeforeTheStartIsSucceeded(t *testing.T) {
 	require.NoError(t, r.Forget(t.Context(), "three"), "that it was made twice does not make it unsaved")
 }
 
+// A container that ended by itself takes its client's network with it when its end is confirmed.
+func TestNetworkOfAContainerThatEndedByItself(t *testing.T) {
+	d := deploy(t, nil)
+	r := d.runner()
+	c := d.start(r, request("one", 1))
+	require.Len(t, d.networks(), 1)
+	d.kill(c)
+	require.Eventually(t, func() bool {
+		now, err := r.Describe(t.Context(), c.Ref)
+		return err == nil && !now.Running
+	}, patience, 20*time.Millisecond)
+	require.NoError(t, r.Stop(t.Context(), c.Ref, "lost"))
+	assert.Empty(t, d.networks())
+}
+
 func TestForeignContainerOfTheSameName(t *testing.T) {
 	d := deploy(t, nil)
 	r := d.runner()

@@ -78,6 +78,7 @@ func (r *Runner) stop(ctx context.Context, id, reason string) error {
 	}
 	labels := d.Config.Labels
 	if !runs(d.State.Status) {
+		r.pruneNetworks(ctx, labels[labelClient]) // it may have ended by itself
 		return nil
 	}
 	fields := []zap.Field{
