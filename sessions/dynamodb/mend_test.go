@@ -117,6 +117,11 @@ func TestExpiry(t *testing.T) {
 	require.NoError(t, err)
 	expires("a", dynamodb.DefaultRetention)
 	expires(thread, dynamodb.DefaultRetention+month)
+	rec.Instruction = "make the heading larger"
+	rec, err = r.Update(t.Context(), rec, 0)
+	require.NoError(t, err)
+	expires("a", retention)
+	expires(thread, retention+month) // the session's write is its thread's as well
 	rec, err = forever.Update(t.Context(), after(t, rec, wake), 1)
 	require.NoError(t, err)
 	_, err = forever.Update(t.Context(), after(t, rec, ready, drain, stopped), 1)

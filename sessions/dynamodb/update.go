@@ -14,7 +14,7 @@ import (
 )
 
 // Update replaces a session. See sessions.Registry. It is one conditional write, or one
-// transaction where a slot is taken or freed. Which of the two is guessed from the record,
+// transaction where a slot is taken or freed, or there is none. Which of the two is guessed from the record,
 // so that nothing is read first; a wrong guess fails, tells the truth, and costs a call.
 func (r *Registry) Update(ctx context.Context, rec sessions.Record, limit int) (sessions.Record, error) {
 	c := &change{r: r, rec: rec, replaces: rec.Version, limit: limit, writeID: rand.Text(), thread: true}
@@ -48,15 +48,16 @@ type change struct {
 }
 
 func (c *change) carryThrough(ctx context.Context) error {
-	if c.replaces == 0 {
+	if c.replaces == 0 { // then nothing is held
 		if err := c.checkOlder(ctx); err != nil {
 			return err
 		}
 	}
 	for range tries {
-		write := c.write
-		if c.held != c.rec.HoldsSlot() || c.replaces == 0 {
-			write = c.transact
+		// What holds no slot expires, and its thread after it: that is written with it.
+		write := c.transact
+		if c.held && c.rec.HoldsSlot() {
+			write = c.write
 		}
 		if done, err := write(ctx); done || err != nil {
 			return err
