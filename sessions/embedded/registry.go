@@ -37,7 +37,7 @@ type Registry struct {
 }
 
 // Open opens or makes the registry in the file at path. The file is readable by its
-// owner only: it holds the tokens of running containers. Its folder must exist.
+// owner only: it holds the tokens of running containers. Its folder is made if need be.
 func Open(path string) (*Registry, error) {
 	if err := restrict(path); err != nil {
 		return nil, fmt.Errorf("opening session registry: %w", err)
