@@ -12,6 +12,27 @@ type TableMaker interface {
 	CreateTables(ctx context.Context, dryRun bool) ([]TableChange, error)
 }
 
+// SessionImporter is implemented by registries whose table may hold sessions of older
+// tools, for `caddy webordinary session import`.
+type SessionImporter interface {
+	// ImportSessions gives those sessions the shape of this version, or with dryRun only
+	// looks at them, and tells of each. An error of report ends it.
+	ImportSessions(ctx context.Context, dryRun bool, report func(ImportedSession) error) error
+}
+
+// ImportedSession is what becomes of one session of the older tools.
+type ImportedSession struct {
+	SessionID string `json:"sessionId"`
+	ClientID  string `json:"clientId,omitempty"`
+	ThreadID  string `json:"threadId,omitempty"`
+	// Task is what an older tool started for it, and what may still run.
+	Task string `json:"task,omitempty"`
+	// OwnedBy is the session that has its thread instead of it, as the one used last.
+	OwnedBy string `json:"ownedBy,omitempty"`
+	// Fault says why it stays as it is.
+	Fault string `json:"fault,omitempty"`
+}
+
 // TableChange is one thing that is done to a table.
 type TableChange struct {
 	Table string `json:"table"`

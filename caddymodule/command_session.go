@@ -45,6 +45,7 @@ somebody opens it.`
 		wake,
 		command("sleep ID", "Saves a session's work and stops its container; needs a running edge", "", cobra.ExactArgs(1), runSessionSleep),
 		command("delete ID", "Saves a session's work, stops its container, and forgets the session", "", cobra.ExactArgs(1), runSessionDelete),
+		sessionImportCommand(),
 	)
 	for _, sub := range cmd.Commands() {
 		if sub.ValidArgsFunction == nil {

@@ -17,8 +17,9 @@ func tablesCommand() *cobra.Command {
 		"  caddy webordinary tables create --dry-run\n  caddy webordinary tables create", cobra.NoArgs, runTablesCreate)
 	create.Long = `Creates the tables of the configuration's stores where they are missing, and gives
 those that are there what they lack: billing on demand, encryption, point-in-time
-recovery, expiry, indexes. Items that are in a table already are left alone. It may be
-repeated at any time.
+recovery, expiry, indexes. Items that are in a table already are left alone; but where
+they get expiry, DynamoDB removes those whose time has passed. It may be repeated at any
+time.
 
 Embedded stores need none.`
 	create.Flags().Bool("dry-run", false, "say what would be done, and do nothing")

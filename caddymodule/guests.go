@@ -57,7 +57,7 @@ type Runner interface {
 	Identity(dataDir string) string
 	// Local reports whether its containers are one edge's: they are on its machine, and
 	// no other edge can start, find or stop them. It then needs a registry that is
-	// Exclusive.
+	// Exclusive. It is asked before the module is provisioned.
 	Local() bool
 	// OpenRunner opens it. It must be fast: no network. The logger outlives
 	// configuration reloads.
@@ -87,8 +87,8 @@ func unmarshalGuest(d *caddyfile.Dispenser, namespace string) (json.RawMessage, 
 	return caddyconfig.JSONModuleObject(guest, guestKey, name, nil), nil
 }
 
-// guestOf returns an unconfigured guest of what raw, or the default where it is empty,
-// names; false if there is none, which loadGuest tells in its own words.
+// guestOf returns the guest that raw, or the default where it is empty, names, with its
+// settings, not provisioned; false if there is none, which loadGuest tells in its own words.
 func guestOf[T any](namespace string, raw json.RawMessage, defaultName string) (name string, guest T, ok bool) {
 	var named struct {
 		Module string `json:"module"`
@@ -101,7 +101,11 @@ func guestOf[T any](namespace string, raw json.RawMessage, defaultName string) (
 	if err != nil {
 		return name, guest, false
 	}
-	guest, ok = info.New().(T)
+	module := info.New()
+	if raw != nil && json.Unmarshal(raw, module) != nil {
+		return name, guest, false
+	}
+	guest, ok = module.(T)
 	return name, guest, ok
 }
 
@@ -116,7 +120,7 @@ func checkTogether(registryRaw, runnerRaw json.RawMessage) error {
 	if !ok || !runner.Local() {
 		return nil
 	}
-	return fmt.Errorf("runner %s holds containers for one edge alone, and registry %s is shared by any number of edges: use runner docker or ecs with it, or registry embedded",
+	return fmt.Errorf("runner %s holds containers for one edge alone, and registry %s is shared by any number of edges: use runner ecs with it, or runner docker with a `deployment`, or registry embedded",
 		runnerName, registryName)
 }
 

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -60,6 +61,10 @@ func (r *DynamoDBRegistry) Validate() error {
 	if !tableForm.MatchString(r.table()) {
 		return errors.New("table and table_prefix: must be letters, digits, hyphens, underscores and dots, at most 255 in the table's name")
 	}
+	// An amount without a unit, in JSON, is of nanoseconds.
+	if kept := time.Duration(r.Retention); kept > 0 && kept < time.Hour {
+		return fmt.Errorf("retention: must be off, or at least an hour, got %s", kept)
+	}
 	return nil
 }
 
@@ -116,6 +121,28 @@ func (r *DynamoDBRegistry) CreateTables(ctx context.Context, dryRun bool) ([]Tab
 	return changes, err
 }
 
+// ImportSessions implements SessionImporter.
+func (r *DynamoDBRegistry) ImportSessions(ctx context.Context, dryRun bool, report func(ImportedSession) error) (err error) {
+	client, err := r.client(ctx)
+	if err != nil {
+		return err
+	}
+	registry, err := dynamodb.Open(dynamodb.Options{Client: client, Table: r.table(), Retention: time.Duration(r.Retention)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, registry.Close()) }()
+	return registry.Upgrade(ctx, dryRun, func(u dynamodb.Upgrade) error {
+		told := ImportedSession{
+			SessionID: u.Record.SessionID, ClientID: u.Record.ClientID, ThreadID: u.Record.ThreadID, Task: u.Task, OwnedBy: u.Thread,
+		}
+		if u.Err != nil {
+			told.Fault = u.Err.Error()
+		}
+		return report(told)
+	})
+}
+
 // Examine implements Examiner.
 func (r *DynamoDBRegistry) Examine(ctx context.Context, _ string) []Finding {
 	client, err := r.client(ctx)
@@ -159,7 +186,7 @@ func (r *DynamoDBRegistry) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if err != nil {
 			return d.Errf("retention: %v", err)
 		}
-		if kept < time.Hour {
+		if kept <= 0 {
 			return d.Errf("retention: must be off, or at least an hour, got %s", retention)
 		}
 		r.Retention = caddy.Duration(kept)
@@ -174,6 +201,7 @@ func (r *DynamoDBRegistry) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 var (
 	_ Registry              = (*DynamoDBRegistry)(nil)
 	_ TableMaker            = (*DynamoDBRegistry)(nil)
+	_ SessionImporter       = (*DynamoDBRegistry)(nil)
 	_ Examiner              = (*DynamoDBRegistry)(nil)
 	_ caddy.Validator       = (*DynamoDBRegistry)(nil)
 	_ caddyfile.Unmarshaler = (*DynamoDBRegistry)(nil)

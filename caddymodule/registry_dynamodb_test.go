@@ -7,9 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/webordinary/router/internal/dynamo"
 	"github.com/webordinary/router/internal/dynamodblocal"
 )
 
@@ -21,7 +24,7 @@ func newRegistryCLI(t *testing.T) (c *testCLI, table string) {
 	c = newTestCLI(t)
 	text, err := os.ReadFile(c.config)
 	require.NoError(t, err)
-	changed := strings.Replace(string(text), "public_origin", "runner docker\nregistry dynamodb {\ntable_prefix "+prefix+"\n}\npublic_origin", 1)
+	changed := strings.Replace(string(text), "public_origin", "runner docker {\ndeployment tests\n}\nregistry dynamodb {\ntable_prefix "+prefix+"\n}\npublic_origin", 1)
 	require.NoError(t, os.WriteFile(c.config, []byte(changed), 0o600))
 	return c, prefix + "edit-sessions"
 }
@@ -84,6 +87,63 @@ func TestSessionCommandsOnDynamoDB(t *testing.T) {
 	}
 	_, _, err = c.run("", "session", "get", made[0].SessionID)
 	require.Error(t, err)
+}
+
+func TestSessionImport(t *testing.T) {
+	c, table := newRegistryCLI(t)
+	_, _, err := c.run("", "tables", "create")
+	require.NoError(t, err)
+	client, err := dynamo.NewClient(t.Context(), dynamo.ClientOptions{})
+	require.NoError(t, err)
+	defer dynamo.CloseIdle(client)
+	text := func(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
+	for _, item := range []map[string]types.AttributeValue{
+		{"sessionId": text("acme#jo#menu"), "lastActivityAt": text("2025-05-02T08:20:00Z"), "fargateTaskArn": text("arn:jos-task")},
+		{"sessionId": text("acme#kim#menu"), "lastActivityAt": text("2025-05-03T08:20:00Z")},
+		{"sessionId": text("nobodys")},
+	} {
+		_, err := client.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &table, Item: item})
+		require.NoError(t, err)
+	}
+	const plan = "acme#kim#menu: client acme, thread menu\n" +
+		"acme#jo#menu: client acme, thread menu, which stays that of acme#kim#menu; task arn:jos-task may still run\n"
+	const faulty = "left as they are: 1 faulty"
+
+	out, errs, err := c.run("", "session", "import", "--dry-run")
+	require.ErrorContains(t, err, faulty)
+	assert.Contains(t, out, plan)
+	assert.Contains(t, out, `nobodys: left as it is: record of session "nobodys" is broken: clientId`)
+	assert.Contains(t, errs, "dry run: nothing was written")
+	_, _, err = c.run("", "session", "import")
+	require.ErrorContains(t, err, "--yes carries the plan out")
+	listed := func() string {
+		out, _, err := c.run("", "session", "list", "acme", "--json")
+		require.NoError(t, err)
+		return out
+	}
+	assert.NotContains(t, listed(), "acme#kim#menu", "it has no client of its own yet, by which it could be listed")
+
+	out, _, err = c.run("", "session", "import", "--yes")
+	require.ErrorContains(t, err, faulty)
+	assert.Contains(t, out, plan)
+	assert.Contains(t, out, "2 of 2 sessions written\n")
+	assert.Contains(t, listed(), "acme#kim#menu")
+	assert.Contains(t, listed(), "acme#jo#menu")
+	out, _, err = c.run("", "session", "import", "--yes", "--json")
+	require.ErrorContains(t, err, faulty)
+	var left importedSessions
+	require.NoError(t, json.Unmarshal([]byte(out), &left))
+	require.Len(t, left.Sessions, 1, "the faulty one alone is left")
+	assert.Zero(t, left.Written)
+
+	_, _, err = newTestCLI(t).run("", "session", "import")
+	require.ErrorContains(t, err, "never held sessions of older tools")
+}
+
+func TestDynamoDBRegistryRetention(t *testing.T) {
+	require.ErrorContains(t, (&DynamoDBRegistry{Retention: 15552000}).Validate(), "retention: must be off, or at least an hour, got 15.552ms")
+	require.NoError(t, (&DynamoDBRegistry{Retention: -1}).Validate())
+	require.NoError(t, (&DynamoDBRegistry{}).Validate())
 }
 
 func TestDynamoDBRegistryIdentity(t *testing.T) {

@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"cmp"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -37,7 +39,7 @@ type DockerRunner struct {
 	// Names what belongs together on the engine. Edges that share a session registry
 	// need the same name, any others another one: each edge stops containers of its
 	// deployment that have no session. Default: a name that is made for the data folder
-	// and kept in it.
+	// and kept in it, with which no other edge can share the registry.
 	Deployment string `json:"deployment,omitempty"`
 
 	// The image of the containers, which must be on the engine: it is never pulled.
@@ -99,8 +101,9 @@ func (r *DockerRunner) Identity(dataDir string) string {
 	return identity + " of " + dataDir
 }
 
-// Local is false: all edges on an engine share its containers.
-func (*DockerRunner) Local() bool { return false }
+// Local is true without a name for the deployment, which is then this edge's data folder's:
+// all edges on an engine that have the same name share its containers.
+func (r *DockerRunner) Local() bool { return r.Deployment == "" }
 
 // OpenRunner opens the runner. It starts nothing, and does not wait for the engine.
 func (r *DockerRunner) OpenRunner(dataDir string, logger *zap.Logger) (sessions.Runner, error) {
@@ -111,15 +114,19 @@ func (r *DockerRunner) OpenRunner(dataDir string, logger *zap.Logger) (sessions.
 			return nil, err
 		}
 	}
-	o := docker.Options{Host: r.Host, Deployment: deployment, Tunables: r.tunables(), Logger: logger}
-	if r.TLS != nil {
-		o.TLS = &docker.TLS{CA: r.TLS.CA, Cert: r.TLS.Cert, Key: r.TLS.Key}
-	}
-	runner, err := docker.New(o)
+	runner, err := docker.New(r.options(deployment, logger))
 	if err != nil {
 		return nil, err
 	}
 	return runner, nil
+}
+
+func (r *DockerRunner) options(deployment string, logger *zap.Logger) docker.Options {
+	o := docker.Options{Host: r.Host, Deployment: deployment, Tunables: r.tunables(), Logger: logger}
+	if r.TLS != nil {
+		o.TLS = &docker.TLS{CA: r.TLS.CA, Cert: r.TLS.Cert, Key: r.TLS.Key}
+	}
+	return o
 }
 
 // ownDeployment reads the name of the deployment that belongs to a data folder, and
@@ -141,6 +148,22 @@ func ownDeployment(dataDir string) (string, error) {
 		return "", fmt.Errorf("naming the deployment by %s: %w", path, err)
 	}
 	return name, nil
+}
+
+// Examine implements Examiner: it asks the engine whether containers can be started.
+func (r *DockerRunner) Examine(ctx context.Context, _ string) []Finding {
+	const check = "Docker Engine"
+	ctx, cancel := context.WithTimeout(ctx, toolTimeout)
+	defer cancel()
+	runner, err := docker.New(r.options("doctor", zap.NewNop()))
+	if err != nil {
+		return []Finding{{Check: check, Detail: err.Error()}}
+	}
+	err = errors.Join(runner.Check(ctx), runner.Close(ctx))
+	if err != nil {
+		return []Finding{{Check: check, Detail: err.Error()}} // says what to do
+	}
+	return []Finding{fine(check, "it answers and has the image "+cmp.Or(r.Image, docker.DefaultImage))}
 }
 
 // Reconfigure has the next containers started with this configuration's settings.
@@ -314,6 +337,7 @@ func (r *DockerRunner) unmarshalEnv(d *caddyfile.Dispenser, args []string) error
 // Interface guards
 var (
 	_ Runner                = (*DockerRunner)(nil)
+	_ Examiner              = (*DockerRunner)(nil)
 	_ caddy.Validator       = (*DockerRunner)(nil)
 	_ caddyfile.Unmarshaler = (*DockerRunner)(nil)
 )

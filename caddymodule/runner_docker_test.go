@@ -53,6 +53,13 @@ func TestDockerRunnerIsReconfigured(t *testing.T) {
 	assert.Equal(t, shared.Identity(data), shared.Identity(t.TempDir()), "edges have data folders of their own")
 }
 
+func TestDockerRunnerIsExamined(t *testing.T) {
+	findings := (&DockerRunner{Host: "unix:///nowhere/engine.sock"}).Examine(t.Context(), t.TempDir())
+	require.Len(t, findings, 1)
+	assert.False(t, findings[0].OK)
+	assert.Contains(t, findings[0].Detail, "no Docker Engine answers at unix:///nowhere/engine.sock: start it")
+}
+
 func TestDataFolderIsOneEdges(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	lock, err := lockData(data)
