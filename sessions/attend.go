@@ -22,7 +22,8 @@ const (
 	// attendEach is what each session that is attended adds to the longest wait: the
 	// registry gets no more than 400 reads a second from an edge.
 	attendEach = 2500 * time.Microsecond
-	// attendAtRest is the longest wait where nothing is under way.
+	// attendAtRest is the longest wait where nothing is under way, unless so many are
+	// attended that attendEach makes it longer.
 	attendAtRest = time.Second
 )
 
@@ -30,6 +31,14 @@ const (
 // another edge is at work on.
 func (s *Service) attendMost() time.Duration {
 	return max(attendMost, time.Duration(s.attended.Load())*attendEach)
+}
+
+// attendLongest is the longest wait between two reads of a record that is attended.
+func (s *Service) attendLongest(r Record) time.Duration {
+	if r.Status == StatusInitializing || r.Status == StatusDraining {
+		return s.attendMost()
+	}
+	return max(s.attendMost(), attendAtRest)
 }
 
 // attend has the session attended for as long as it is watched, unless that is so
@@ -88,14 +97,10 @@ func (s *Service) keepUp(ctx context.Context, e *live) {
 		if !needed || ctx.Err() != nil {
 			return
 		}
-		most := attendAtRest
-		if r.Status == StatusInitializing || r.Status == StatusDraining {
-			most = s.attendMost()
-		}
 		if r.Status == StatusInitializing && !routed && r.address() != "" && s.accompany(ctx, e, r) {
 			wait = attendFirst
 		}
-		wait = min(wait, most)
+		wait = min(wait, s.attendLongest(r))
 		if sleep(ctx, jitter(wait)) != nil {
 			return
 		}
@@ -128,7 +133,6 @@ func (s *Service) serve(e *live, r Record) {
 		return
 	}
 	s.putRoute(e, r)
-	e.notify()
 	if c := s.logger(r).Check(zap.DebugLevel, "session of another edge's wake is served"); c != nil {
 		c.Write()
 	}

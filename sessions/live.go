@@ -197,6 +197,8 @@ func (s *Service) end(e *live, o *op) {
 	case wishAsk:
 		s.beginAsk(e)
 	case wishNothing:
+	}
+	if e.op == nil {
 		e.notify() // whoever waits sees that nothing more will come
 	}
 	s.attend(e)
@@ -206,7 +208,8 @@ func (s *Service) end(e *live, o *op) {
 func (e *live) want(w wish) { e.wish = max(e.wish, w) }
 
 // publish makes a record the latest that is known, unless a newer one is, with the
-// progress that goes with its state. e.mu is not held.
+// progress that goes with its state. Only what is new is told to those who watch: they
+// may be many, and the record is read again and again for them. e.mu is not held.
 func (e *live) publish(r Record) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -221,7 +224,9 @@ func (e *live) publish(r Record) {
 	if before.Status != r.Status || before.Epoch != r.Epoch {
 		e.showPhase(r)
 	}
-	e.notify()
+	if before.SessionID == "" || before.Version != r.Version {
+		e.notify()
+	}
 }
 
 // showPhase sets the progress to what the record alone tells. e.mu is held.
@@ -384,6 +389,7 @@ func (s *Service) putRoute(e *live, r Record) {
 	}
 	s.routes.set(e.route)
 	e.looking = ""
+	e.notify()
 	if !e.routed {
 		e.routed = true
 		s.mu.Lock()
