@@ -23,11 +23,11 @@ const asServer = "DAEMON_TEST_ADDRESS"
 func TestMain(m *testing.M) {
 	if addr := os.Getenv(asServer); addr != "" {
 		if _, err := os.Stat(os.Getenv("BROKEN")); err == nil {
-			os.Stderr.WriteString("Error: listen EADDRINUSE\n") //nolint:gosec // there is nobody to tell
+			os.Stderr.WriteString("Error: listen EADDRINUSE\n")
 			_ = os.Remove(os.Getenv("BROKEN"))
 			os.Exit(1)
 		}
-		_ = http.ListenAndServe(addr, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { //nolint:gosec // G114: a test's
+		_ = http.ListenAndServe(addr, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/end" {
 				os.Exit(0)
 			}
@@ -67,7 +67,7 @@ func end(t *testing.T, d *daemon.Daemon) (was string) {
 	t.Helper()
 	addr, err := d.Wait(t.Context())
 	require.NoError(t, err)
-	resp, err := http.Get("http://" + addr + "/end") //nolint:noctx // it ends at once
+	resp, err := http.Get("http://" + addr + "/end")
 	if err == nil {
 		resp.Body.Close()
 	}
