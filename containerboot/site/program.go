@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/webordinary/router/containerboot/bootapi"
@@ -129,18 +130,26 @@ func (p *Program) outgoing(pr *httputil.ProxyRequest) {
 	out.Header.Del("Accept-Encoding")
 }
 
-// RoundTrip sends a request to where the program listens. It waits for one that is being
-// started again; nothing is sent twice.
+// RoundTrip sends a request to where the program listens, and waits for one that is being
+// started again. What asks for nothing but an answer is sent once more where its connection
+// is reset: one that ends takes connections to its last moment, and drops them.
 func (p *Program) RoundTrip(r *http.Request) (*http.Response, error) {
 	addr, err := p.wait(r.Context())
 	if err != nil {
 		return nil, &downError{err}
 	}
+	mayRepeat := r.Body == nil && (r.Method == http.MethodGet || r.Method == http.MethodHead)
 	for end := time.Now().Add(holdFor); ; {
 		resp, err := p.http.RoundTrip(p.addressed(r, addr))
 		var dial *net.OpError
-		if err == nil || !errors.As(err, &dial) || dial.Op != "dial" || r.Body != nil || time.Now().After(end) {
+		switch {
+		case err == nil, time.Now().After(end):
 			return resp, err
+		case r.Body == nil && errors.As(err, &dial) && dial.Op == "dial":
+		case mayRepeat && errors.Is(err, syscall.ECONNRESET):
+			mayRepeat = false
+		default:
+			return nil, err
 		}
 		// It ended a moment ago, which its target is about to learn.
 		pause := time.NewTimer(dialAgain)
