@@ -108,9 +108,14 @@ func (p *Program) outgoing(pr *httputil.ProxyRequest) {
 	}
 	trimmed, had := TrimURL(pr.In.URL, p.prefix)
 	if p.knows {
-		if !had && p.prefix != "" {
+		if socket, ok := p.hmrURL(trimmed); ok {
+			out.URL.Path, out.URL.RawPath = socket.Path, socket.RawPath
+		} else if !had && p.prefix != "" {
 			out.URL.Path = p.prefix + out.URL.Path
 			out.URL.RawPath = "" // the standard escapes will do
+		}
+		if trimmed.Path == vitePath {
+			out.Header.Del("Accept-Encoding") // it is rewritten
 		}
 		for _, name := range []string{"Forwarded", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 			if values, ok := pr.In.Header[name]; ok {
@@ -237,7 +242,7 @@ func (p *Program) incoming(resp *http.Response) error {
 		}
 	}
 	if p.knows {
-		return nil
+		return p.ownSockets(resp)
 	}
 	p.ownHeaders(resp)
 	if resp.StatusCode == http.StatusSwitchingProtocols || !isHTML(resp.Header) || len(p.rewrite.prefix) == 0 && p.live == nil {

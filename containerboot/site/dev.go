@@ -1,0 +1,68 @@
+package site
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+const (
+	// vitePath is the script by which pages of a development server hear of edits.
+	vitePath = "/@vite/client"
+	// hmrPath, below the session's prefix, leads to the path at which the development
+	// server expects that script's socket: Astro takes its base off what it serves, but
+	// Vite knows of none and would have the socket opened at the root of the host, where
+	// nobody could tell the session.
+	hmrPath = "/.webordinary/hmr"
+	// maxClient bounds the script, in bytes.
+	maxClient = 4 << 20
+)
+
+var (
+	// socketHost is where the script puts together its socket's address; its group is the
+	// path, as a literal.
+	socketHost = regexp.MustCompile("\\b(?:const|let|var) socketHost\\s*=\\s*`[^`]*\\$\\{(\"[^\"]*\")\\}`")
+	// directHost is the development server's own address, at which the script tries when
+	// the socket fails. No visitor reaches it.
+	directHost = regexp.MustCompile(`\b((?:const|let|var) directSocketHost\s*=\s*)(?:"[^"]*"|null|undefined)`)
+)
+
+// hmrURL returns where a request for the script's socket leads.
+func (p *Program) hmrURL(trimmed *url.URL) (*url.URL, bool) {
+	if !p.knows || !strings.HasPrefix(trimmed.Path, hmrPath+"/") {
+		return nil, false
+	}
+	return TrimURL(trimmed, hmrPath)
+}
+
+// ownSockets has the script open its socket within the session, and nowhere else.
+func (p *Program) ownSockets(resp *http.Response) error {
+	path, _ := TrimPrefix(resp.Request.URL.Path, p.prefix)
+	if p.prefix == "" || path != vitePath || resp.StatusCode != http.StatusOK || resp.Request.Method != http.MethodGet {
+		return nil
+	}
+	script, err := io.ReadAll(io.LimitReader(resp.Body, maxClient+1))
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", vitePath, err)
+	}
+	if len(script) > maxClient {
+		return errLongClient
+	}
+	if err := resp.Body.Close(); err != nil {
+		return fmt.Errorf("reading %s: %w", vitePath, err)
+	}
+	script = socketHost.ReplaceAll(script, []byte("const socketHost = importMetaUrl.host + \""+string(p.rewrite.prefix)+hmrPath+"\" + ${1}"))
+	script = directHost.ReplaceAll(script, []byte("${1}socketHost"))
+	resp.Body = io.NopCloser(bytes.NewReader(script))
+	resp.ContentLength = int64(len(script))
+	resp.Header.Set("Content-Length", fmt.Sprint(len(script)))
+	return nil
+}
+
+// errLongClient: what came is not the script that is known.
+var errLongClient = errors.New(vitePath + " is too long")
