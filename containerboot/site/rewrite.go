@@ -26,12 +26,22 @@ type rewriter struct {
 func newRewriter(prefix string, assets []string) *rewriter {
 	rw := &rewriter{
 		prefix:  []byte(escapePath(prefix)),
-		preload: regexp.MustCompile("[\"'`]modulepreload[\"'`][,;]\\s*(?:const )?[\\w$]+\\s*=\\s*function\\([\\w$]+\\)\\s*\\{\\s*return\\s*[\"'`](/)[\"'`]\\s*\\+"),
+		preload: regexp.MustCompile("[\"'`]modulepreload[\"'`][,;]\\s*(?:const )?[\\w$]+\\s*=\\s*function\\([\\w$]+\\)\\s*\\{\\s*return\\s*[\"'`](/)[^\"'`]*[\"'`]\\s*\\+"),
 	}
 	for _, dir := range assets {
 		rw.needles = append(rw.needles, []byte("/"+dir))
 	}
 	return rw
+}
+
+// below is the rewriter of a site that links its asset folders with a base before them.
+func (rw *rewriter) below(base string) *rewriter {
+	own := *rw
+	own.needles = slices.Clone(rw.needles)
+	for _, needle := range rw.needles {
+		own.needles = append(own.needles, append([]byte(base), needle...))
+	}
+	return &own
 }
 
 // rewriteFunc returns src with the prefix in its references, and whether there were

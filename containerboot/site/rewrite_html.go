@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
+	"regexp"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/html"
@@ -13,7 +15,7 @@ import (
 // html rewrites attributes, style sheets and scripts of a document, and puts live, if
 // there is any, at the end of its head. Its text and comments stay.
 func (rw *rewriter) html(src, live []byte) ([]byte, bool) {
-	if !rw.mentioned(src) && (len(live) == 0 || !headEnds(src)) {
+	if !rw.mentioned(src) && !rw.mayRefresh(src) && (len(live) == 0 || !headEnds(src)) {
 		return src, false
 	}
 	var swaps []swap
@@ -112,6 +114,9 @@ func (rw *rewriter) mentioned(src []byte) bool {
 // rewritten loses its integrity attribute: the linked file may be rewritten too, and
 // comes from the same server as the page.
 func (rw *rewriter) tag(raw []byte) ([]byte, bool) {
+	if tagName(raw) == "meta" && rw.mayRefresh(raw) {
+		return rw.refreshTag(raw)
+	}
 	if !rw.mentioned(raw) {
 		return raw, false
 	}
@@ -142,6 +147,39 @@ func (rw *rewriter) tag(raw []byte) ([]byte, bool) {
 		}
 	}
 	return out, true
+}
+
+// refreshTarget finds a root-absolute address in the content of a meta refresh; its group
+// is the address.
+var refreshTarget = regexp.MustCompile(`(?i)^\s*[\d.]+\s*[;,\s]\s*(?:url\s*=\s*)?(?:["']|&quot;|&#39;)?(/(?:[^/\\].*)?)$`)
+
+// mayRefresh reports whether there may be a page that leads to another at once, as Astro
+// makes them of its redirects: some browsers say to nobody from which page they come then.
+func (rw *rewriter) mayRefresh(src []byte) bool {
+	return len(rw.prefix) > 0 && bytes.Contains(bytes.ToLower(src), []byte("refresh"))
+}
+
+// refreshTag puts the prefix before the address of a meta refresh that has none.
+func (rw *rewriter) refreshTag(raw []byte) ([]byte, bool) {
+	refreshes, at := false, -1
+	for a := range attributes(raw) {
+		value := raw[a.value:a.valueEnd]
+		switch strings.ToLower(string(raw[a.name:a.nameEnd])) {
+		case "http-equiv":
+			refreshes = strings.EqualFold(strings.TrimSpace(string(value)), "refresh")
+		case "content":
+			if m := refreshTarget.FindSubmatchIndex(value); m != nil {
+				at = a.value + m[2]
+			}
+		}
+	}
+	if !refreshes || at < 0 {
+		return raw, false
+	}
+	if rest, had := bytes.CutPrefix(raw[at:], rw.prefix); had && len(rest) > 0 && strings.IndexByte(space+`/?#"'>`, rest[0]) >= 0 {
+		return raw, false
+	}
+	return slices.Concat(raw[:at], rw.prefix, raw[at:]), true
 }
 
 // tagName is Tokenizer.TagName, which would write lower case into the raw tag.

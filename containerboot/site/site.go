@@ -156,7 +156,7 @@ func (s *Site) serveFrom(w http.ResponseWriter, r *http.Request, b *build, path 
 		writeText(w, r, http.StatusMethodNotAllowed, "This site takes GET and HEAD only.")
 		return true
 	}
-	a := b.answer(path, r)
+	a := b.answer(b.below(path), r)
 	defer a.close()
 	if a.status == http.StatusNotFound && !s.isCurrent(b) {
 		return false
