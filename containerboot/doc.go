@@ -38,6 +38,10 @@
 //	                        may share; one folder per client in it. Default: /cache.
 //	API_UPSTREAM            Origin (http://host:port) which gets the /api/ requests that
 //	                        containerboot does not answer. Default: the site gets them.
+//	SITE_USER               Whom the client's code runs as: a name, uid or uid:gid, of whom
+//	                        nothing else runs in the container: it would be killed. 0 is
+//	                        root. Default: site where this is root and that user exists,
+//	                        else this process's own user. See below.
 //	WEBORDINARY_LISTEN_FD   Number of an inherited socket that listens at LISTEN_ADDRESS
 //	                        and PORT already; none is opened then.
 //	WEBORDINARY_PARENT_FD   Number of an inherited pipe's read end: at its end, save and end.
@@ -58,6 +62,25 @@
 // company's registry works. CI is not set: it would turn warnings into errors in
 // some tools; build.env can set it. Neither the token nor the deploy key, nor any
 // AWS_ or WEBORDINARY_ variable of the process gets there.
+//
+// # What the client's code can do
+//
+// With a user of its own, as in the session image, it owns the workspace, its home and
+// npm's cache, and can write nowhere else but to /tmp. It cannot read what is secret: not
+// the memory, environment and open files of this process and of git, nor the deploy key,
+// which is in a file of mode 0600 while git speaks to the remote. It can read the client's
+// caches, and the objects of the repository. When nothing runs any more that was started
+// as that user, installation, build, or the site's own server, all that is left of it is
+// killed. A program which leaves less than an eighth of the container's processes and
+// threads to others is ended with all else of the user's. What this process does in the
+// workspace with a file that it writes back, it does with that user's rights. It takes
+// root with the capabilities CHOWN, DAC_OVERRIDE, KILL, SETGID and SETUID.
+//
+// Without, the code has all rights of this process: its environment and output are
+// bounded, its time, and its processes are killed as far as they stayed in their group.
+// It can read the token and the deploy key, of other clients' sessions too where those
+// run as the same user, and change their files. So it is under the edge's process runner,
+// which is for repositories that are trusted.
 //
 // # What is built
 //

@@ -86,6 +86,7 @@ func newSession(life context.Context, s *settings, claim bootapi.Claim, board *p
 		CacheDir:  s.cache,
 		Site:      claim.Site,
 		Environ:   s.environ,
+		User:      s.user,
 		Secrets:   []string{claim.Token, string(claim.Site.DeployKey)},
 		Board:     board,
 		Log:       log,
@@ -102,6 +103,7 @@ func newSession(life context.Context, s *settings, claim bootapi.Claim, board *p
 		DeployKey:  string(claim.Site.DeployKey),
 		AllowFile:  claim.Site.AllowFile,
 		Exclude:    x.builder.Exclude(),
+		RunAs:      s.user.Credential(),
 		Log:        func(line string) { board.Log(bootapi.PhaseCloning, line) },
 	})
 	if err != nil {

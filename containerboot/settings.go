@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/containerboot/runas"
 	"github.com/webordinary/router/containerboot/site"
 )
 
@@ -28,6 +29,7 @@ type settings struct {
 	listenFD  int          // -1 for none: then listen is opened
 	parentFD  int          // -1 for none
 	lockFD    int          // -1 for none
+	user      *runas.User  // whom the client's code runs as; nil for our own
 
 	// environ is the whole environment, of which the client's tools get a part.
 	environ []string
@@ -112,6 +114,12 @@ func readSettings(environ []string) (*settings, error) {
 	s.listenFD = descriptor(bootapi.EnvListenFD)
 	s.parentFD = descriptor(bootapi.EnvParentFD)
 	s.lockFD = descriptor(bootapi.EnvLockFD)
+
+	user, err := runas.Find(env[bootapi.EnvUser])
+	if err != nil {
+		fault(bootapi.EnvUser, "%v", err)
+	}
+	s.user = user
 
 	if env[envConfigTable] != "" {
 		fault(envConfigTable, "is not supported yet; use %s", bootapi.EnvClientConfig)

@@ -44,6 +44,8 @@ const (
 	EnvCache = "CACHE_PATH"
 	// EnvAPIUpstream is the origin (http://host:port) that gets /api/* other than containerboot's own.
 	EnvAPIUpstream = "API_UPSTREAM"
+	// EnvUser is whom the client's code runs as. The process runner says: as containerboot.
+	EnvUser = "SITE_USER"
 	// EnvParentFD is the number of an inherited pipe's read end. When it reaches
 	// its end the parent is gone: save, and end.
 	EnvParentFD = "WEBORDINARY_PARENT_FD"

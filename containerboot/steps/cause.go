@@ -72,6 +72,8 @@ func (b *Builder) explain(phase bootapi.Phase, what string, err error) error {
 	switch {
 	case isDiskFull(err):
 		f.Cause, f.Retryable = diskFull, true
+	case errors.Is(err, tool.ErrCrowded):
+		f.Cause = what + ": it started too many processes."
 	case errors.Is(err, context.DeadlineExceeded):
 		f.Cause, f.Retryable = what+": it took too long.", true
 	case errors.Is(err, context.Canceled):
@@ -257,7 +259,7 @@ func plausible(location string) string {
 	}
 	line, err := strconv.Atoi(strings.TrimPrefix(text, " line "))
 	info, statErr := os.Stat(file)
-	if err != nil || statErr != nil || info.Size() > maxSource {
+	if err != nil || statErr != nil || !info.Mode().IsRegular() || info.Size() > maxSource {
 		return location
 	}
 	data, err := os.ReadFile(file)

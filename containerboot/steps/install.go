@@ -77,7 +77,7 @@ func (b *Builder) installAnew(ctx context.Context, keys modulesKeys) error {
 	}
 	start := time.Now()
 	// From here on they are nobody's until they are whole.
-	if err := os.Remove(b.mark()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := b.unmark(); err != nil {
 		return err
 	}
 	if err := b.runInstall(ctx); err != nil {
@@ -156,7 +156,7 @@ func (b *Builder) leavingLocks(do func() error) (err error) {
 	was := map[string][]byte{}
 	for _, name := range toolchain.LockFiles() {
 		path := filepath.Join(b.rootDir(), name)
-		data, err := os.ReadFile(path)
+		data, err := b.readOwn(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("reading %s: %w", name, err)
 		}
@@ -179,14 +179,14 @@ func (b *Builder) leavingManifests(do func() error) error {
 	was := map[string][]byte{}
 	for _, dir := range b.project.Packages() {
 		name := filepath.Join(b.cfg.Workspace, filepath.FromSlash(dir), "package.json")
-		if data, err := os.ReadFile(name); err == nil {
+		if data, err := b.readOwn(name); err == nil {
 			was[name] = data
 		}
 	}
 	err := do()
 	for name, data := range was {
 		var before, after any
-		now, readErr := os.ReadFile(name)
+		now, readErr := b.readOwn(name)
 		if readErr != nil || json.Unmarshal(data, &before) != nil || json.Unmarshal(now, &after) != nil || !reflect.DeepEqual(before, after) {
 			continue
 		}
@@ -197,8 +197,22 @@ func (b *Builder) leavingManifests(do func() error) error {
 	return err
 }
 
-// putBack makes a file what it was; nil for none.
+// readOwn reads a file with the rights of the client's code, which may have put a link
+// there.
+func (b *Builder) readOwn(path string) (data []byte, err error) {
+	err = b.cfg.User.Do(func() error {
+		data, err = os.ReadFile(path)
+		return err
+	})
+	return data, err
+}
+
+// putBack makes a file what it was, nil for none, with the rights of the client's code.
 func (b *Builder) putBack(path string, was []byte) error {
+	return b.cfg.User.Do(func() error { return b.replace(path, was) })
+}
+
+func (b *Builder) replace(path string, was []byte) error {
 	now, err := os.ReadFile(path)
 	if was == nil {
 		if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {

@@ -147,9 +147,7 @@ func (b *Builder) ask(ctx context.Context, env []string, name string, args ...st
 
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env, cmd.Dir, cmd.WaitDelay = env, "/", time.Second
-	out, err := cmd.Output()
+	out, err := b.answer(ctx, env, path, args...)
 	if err != nil {
 		return "", fmt.Errorf("asking %s for %s: %w", name, strings.Join(args, " "), err)
 	}
@@ -159,6 +157,19 @@ func (b *Builder) ask(ctx context.Context, env []string, name string, args ...st
 		_ = writeWhole(memo, []byte(v))
 	}
 	return v, nil
+}
+
+// answer is what a program prints, run as the client's code: build.env may have Node run
+// some of that before anything else.
+func (b *Builder) answer(ctx context.Context, env []string, program string, args ...string) ([]byte, error) {
+	if err := b.furnish(); err != nil {
+		return nil, err
+	}
+	defer b.cfg.User.Enter()()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env, cmd.Dir, cmd.WaitDelay = env, "/", time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: b.cfg.User.Credential()}
+	return cmd.Output()
 }
 
 // writeWhole replaces a file at once.

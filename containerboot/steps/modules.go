@@ -104,14 +104,26 @@ func (b *Builder) installed(key string) bool {
 }
 
 func (b *Builder) markInstalled(key string) error {
-	// A site without dependencies gets the folder too: for the mark.
-	if err := os.MkdirAll(b.modulesDir(), 0o755); err != nil {
-		return fmt.Errorf("marking node_modules: %w", err)
-	}
-	if err := writeWhole(b.mark(), []byte(key)); err != nil {
+	err := b.cfg.User.Do(func() error {
+		// A site without dependencies gets the folder too: for the mark.
+		if err := os.MkdirAll(b.modulesDir(), 0o755); err != nil {
+			return err
+		}
+		return writeWhole(b.mark(), []byte(key))
+	})
+	if err != nil {
 		return fmt.Errorf("marking node_modules: %w", err)
 	}
 	return nil
+}
+
+// unmark makes node_modules nobody's until they are whole.
+func (b *Builder) unmark() error {
+	err := b.cfg.User.Do(func() error { return os.Remove(b.mark()) })
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // modulesDirs are the node_modules of all packages that are installed together, as paths
@@ -126,7 +138,7 @@ func (b *Builder) modulesDirs() []string {
 
 // removeModules removes them. The mark goes first.
 func (b *Builder) removeModules() error {
-	if err := os.Remove(b.mark()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := b.unmark(); err != nil {
 		return fmt.Errorf("removing node_modules: %w", err)
 	}
 	root, err := os.OpenRoot(b.cfg.Workspace)
@@ -162,14 +174,19 @@ func (b *Builder) restoreModules(ctx context.Context, keys modulesKeys) bool {
 // placeModules copies aside and renames, so that the workspace never holds half of
 // them, nor a stray folder that would be saved.
 func (b *Builder) placeModules(ctx context.Context, entry *buildcache.Entry, key string) (err error) {
-	aside := filepath.Join(b.cfg.Private, "node_modules.new")
-	if err := os.RemoveAll(aside); err != nil {
+	top := filepath.Join(b.cfg.Private, "node_modules.new")
+	if err := os.RemoveAll(top); err != nil {
 		return err
 	}
+	// No client's code gets into it, while it is copied and given to that.
+	if err := os.Mkdir(top, 0o700); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(top)) }()
+	aside := filepath.Join(top, modulesName)
 	if err := b.removeModules(); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(aside)) }()
 	for _, dir := range b.modulesDirs() {
 		dir = filepath.FromSlash(dir)
 		from := filepath.Join(entry.Dir(), dir)
@@ -189,6 +206,9 @@ func (b *Builder) placeModules(ctx context.Context, entry *buildcache.Entry, key
 // placeFolder copies a folder by way of another one.
 func (b *Builder) placeFolder(ctx context.Context, to, aside, from string) error {
 	if err := buildcache.CopyTree(ctx, aside, from, true); err != nil {
+		return err
+	}
+	if err := b.cfg.User.Give(aside); err != nil {
 		return err
 	}
 	err := os.Rename(aside, to)

@@ -65,7 +65,7 @@ func (b *Builder) Dir() string { return b.dir }
 
 // toolsEnv is the environment of the client's code with tools in front of this machine's.
 func (b *Builder) toolsEnv(t toolchain.Tools) []string {
-	env := clientEnv(b.cfg.Environ, filepath.Join(b.cfg.Private, "home"), filepath.Join(b.cfg.Private, "npm"), b.cfg.Site.Env)
+	env := clientEnv(b.cfg.Environ, filepath.Join(b.cfg.Private, homeName), filepath.Join(b.cfg.Private, npmName), b.cfg.Site.Env)
 	if t.NodeDir == "" {
 		return withPath(env, t.Path)
 	}

@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/webordinary/router/containerboot/tool"
 	"github.com/webordinary/router/containerboot/toolchain"
@@ -71,9 +69,7 @@ func (b *Builder) npmConfig(ctx context.Context) (map[string]string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, npm, "config", "get", "registry", "cafile")
-	cmd.Env, cmd.Dir, cmd.WaitDelay = env, "/", time.Second
-	out, err := cmd.Output()
+	out, err := b.answer(ctx, env, npm, "config", "get", "registry", "cafile")
 	if err != nil {
 		return nil, fmt.Errorf("asking npm for its configuration: %w", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -116,7 +115,8 @@ type placed struct{ top, output string }
 // workspace's packages: it looks into the node_modules of each folder above a module.
 func (b *Builder) place(ctx context.Context, output string) (placed, error) {
 	servers := filepath.Join(b.cfg.Private, "servers")
-	if err := os.MkdirAll(servers, 0o700); err != nil {
+	// Its user goes through it to a folder of his own, and sees no other.
+	if err := os.MkdirAll(servers, 0o711); err != nil {
 		return placed{}, err
 	}
 	top, err := os.MkdirTemp(servers, "")
@@ -141,6 +141,9 @@ func (b *Builder) place(ctx context.Context, output string) (placed, error) {
 	if err == nil {
 		p.output = filepath.Join(to, defaultOutput)
 		err = buildcache.CopyTree(ctx, p.output, output, true)
+	}
+	if err == nil {
+		err = b.cfg.User.Give(top)
 	}
 	if err != nil {
 		return placed{}, errors.Join(err, os.RemoveAll(top))
@@ -206,8 +209,8 @@ func (b *Builder) devProgram() ([]string, error) {
 // keepUp runs a server in the site's folder for as long as it is wanted.
 func (b *Builder) keepUp(ctx context.Context, name string, timeout time.Duration, said Said, how func(host, port string) (args, env []string)) (*daemon.Daemon, error) {
 	const phase = bootapi.PhaseReady
-	if err := os.MkdirAll(filepath.Join(b.cfg.Private, "home"), 0o700); err != nil {
-		return nil, fmt.Errorf("making the tools' home folder: %w", err)
+	if err := b.furnish(); err != nil {
+		return nil, err
 	}
 	b.RefreshServers()
 	what := strings.ToUpper(name[:1]) + name[1:] + " ended"
@@ -219,6 +222,7 @@ func (b *Builder) keepUp(ctx context.Context, name string, timeout time.Duration
 				Name:    name,
 				Args:    args,
 				Dir:     b.dir,
+				User:    b.cfg.User,
 				Env:     withEnv(*b.serverEnv.Load(), env...),
 				Secrets: b.cfg.Secrets,
 				Line:    func(line string) { b.cfg.Board.Log(phase, line) },

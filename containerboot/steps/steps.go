@@ -19,6 +19,7 @@ import (
 	"github.com/webordinary/router/containerboot/bootapi"
 	"github.com/webordinary/router/containerboot/buildcache"
 	"github.com/webordinary/router/containerboot/progress"
+	"github.com/webordinary/router/containerboot/runas"
 	"github.com/webordinary/router/containerboot/tool"
 	"github.com/webordinary/router/containerboot/toolchain"
 )
@@ -34,6 +35,10 @@ const (
 
 const (
 	defaultOutput = "dist"
+	// homeName and npmName are the home and npm's cache of the client's code, in the
+	// session's folder.
+	homeName = "home"
+	npmName  = "npm"
 	// astroFolder is where Astro keeps what it generates, types and content.
 	astroFolder = ".astro"
 )
@@ -48,6 +53,8 @@ type Config struct {
 	// Environ is this process's environment, of which tools get a part. See the
 	// manual of containerboot.
 	Environ []string
+	// User is whom the client's code runs as. Nil: this process's own.
+	User *runas.User
 	// Secrets are blotted out of the tools' output.
 	Secrets []string
 	Board   *progress.Board
@@ -200,8 +207,8 @@ func realBelow(root, path string) (string, error) {
 
 // run runs a tool in a folder, its output on the board.
 func (b *Builder) run(ctx context.Context, phase bootapi.Phase, dir, name string, args ...string) error {
-	if err := os.MkdirAll(filepath.Join(b.cfg.Private, "home"), 0o700); err != nil {
-		return fmt.Errorf("making the tools' home folder: %w", err)
+	if err := b.furnish(); err != nil {
+		return err
 	}
 	b.cfg.Board.Enter(phase, name)
 	return tool.Run(ctx, tool.Command{
@@ -209,9 +216,20 @@ func (b *Builder) run(ctx context.Context, phase bootapi.Phase, dir, name string
 		Args:    args,
 		Dir:     dir,
 		Env:     b.env,
+		User:    b.cfg.User,
 		Secrets: b.cfg.Secrets,
 		Line:    func(line string) { b.cfg.Board.Log(phase, line) },
 	})
+}
+
+// furnish makes the folders that the client's code has outside of the workspace.
+func (b *Builder) furnish() error {
+	for _, name := range []string{homeName, npmName} {
+		if err := b.cfg.User.Own(filepath.Join(b.cfg.Private, name)); err != nil {
+			return fmt.Errorf("making the tools' folders: %w", err)
+		}
+	}
+	return nil
 }
 
 // shell runs a command that the client's configuration gives, with the site's own

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/webordinary/router/containerboot/runas"
 )
 
 const (
@@ -33,6 +35,9 @@ type Command struct {
 	Args []string
 	Dir  string
 	Env  []string
+	// User is whom it runs as: when nothing that Run runs as him is left, nothing of his
+	// is. Nil: this process's own.
+	User *runas.User
 	// Secrets are blotted out of the output.
 	Secrets []string
 	// Line gets each line of output, cleaned and at most 1,000 bytes long, in order.
@@ -71,6 +76,9 @@ func (e *Error) Killed() bool {
 // SIGKILL 5 s later. Run returns nil, or an *Error.
 func Run(ctx context.Context, c Command) error {
 	out := newLines(c.Secrets, c.Line)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watchCrowd(ctx, c, cancel)
 	err := run(ctx, c, out)
 	if err == nil {
 		return nil
@@ -95,6 +103,8 @@ func run(ctx context.Context, c Command, out *lines) error {
 		return fmt.Errorf("starting its guard: %w", err)
 	}
 	defer guard.end()
+	leave := c.User.Enter()
+	defer leave()
 
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -107,6 +117,7 @@ func run(ctx context.Context, c Command, out *lines) error {
 	cmd.Dir, cmd.Env = c.Dir, c.Env
 	cmd.Stdout, cmd.Stderr = w, w
 	cmd.SysProcAttr = inGroup(guard.group())
+	cmd.SysProcAttr.Credential = c.User.Credential()
 	cmd.Cancel = func() error { return syscall.Kill(-guard.group(), syscall.SIGTERM) }
 	cmd.WaitDelay = termGrace
 
@@ -127,6 +138,7 @@ func run(ctx context.Context, c Command, out *lines) error {
 	err = cmd.Wait()
 
 	guard.end()
+	leave()
 	timer := time.NewTimer(pipeGrace)
 	defer timer.Stop()
 	select {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -232,6 +233,7 @@ func TestEnvironmentIsMinimal(t *testing.T) {
 		bootapi.EnvWorkspace:   filepath.Join(dir, "workspace"),
 		bootapi.EnvCache:       filepath.Join(dataDir, "cache"),
 		bootapi.EnvAPIUpstream: "http://127.0.0.1:1",
+		bootapi.EnvUser:        strconv.Itoa(os.Getuid()),
 		bootapi.EnvListen:      host, bootapi.EnvPort: port,
 	} {
 		assert.Equal(t, want, got[name], name)

@@ -183,6 +183,8 @@ func (r *Runner) launch(req sessions.StartRequest, dir string, lock *os.File, un
 	cmd.Env = append(basicEnv(os.Environ()),
 		bootapi.EnvSessionID+"="+req.SessionID,
 		bootapi.EnvTokenHash+"="+req.TokenHash,
+		// Nobody's files are another user's here: see the package comment of containerboot.
+		fmt.Sprintf("%s=%d", bootapi.EnvUser, os.Getuid()),
 		bootapi.EnvListen+"="+addr.IP.String(),
 		fmt.Sprintf("%s=%d", bootapi.EnvPort, addr.Port),
 		bootapi.EnvParentFD+"=3", bootapi.EnvLockFD+"=4", bootapi.EnvListenFD+"=5",
