@@ -19,7 +19,7 @@ RUN apt-get update && \
     apt-get install --yes --no-install-recommends ca-certificates git openssh-client && \
     rm -rf /var/lib/apt/lists/*
 # For the client's code. containerboot itself is root, with no more of root's powers than
-# to start something as this user.
+# to start something as this user, and to care for its files.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin site
 # Where the runner mounts the volumes of the session and of the client's caches.
 RUN mkdir /session /cache

@@ -34,12 +34,12 @@ func TestPrivilegesAreFew(t *testing.T) {
 	d := deploy(t, nil)
 	c := d.start(d.runner(), request("one", 1))
 	d.answers(c)
-	// CHOWN is bit 0, KILL 5, SETGID 6 and SETUID 7.
-	want := "CapInh:\t0\nCapPrm:\te1\nCapEff:\te1\nCapBnd:\te1\nCapAmb:\t0\nNoNewPrivs:\t1\nSeccomp:\t2"
+	// CHOWN is bit 0, DAC_OVERRIDE 1, KILL 5, SETGID 6 and SETUID 7.
+	want := "CapInh:\t0\nCapPrm:\te3\nCapEff:\te3\nCapBnd:\te3\nCapAmb:\t0\nNoNewPrivs:\t1\nSeccomp:\t2"
 	for _, process := range []string{"1", "$(basename $(dirname $(grep -lx containerboot /proc/[0-9]*/comm)))", "self"} {
 		out, status := d.exec(c, `sed -n 's/\t0*\([0-9a-f]\)/\t\1/; /^Cap/p; /^NoNewPrivs/p; /^Seccomp:/p' /proc/`+process+`/status`)
 		require.Zero(t, status, out)
-		assert.Equal(t, want, strings.ReplaceAll(out, "CapInh:\te1", "CapInh:\t0"), process)
+		assert.Equal(t, want, strings.ReplaceAll(out, "CapInh:\te3", "CapInh:\t0"), process)
 	}
 	// What it has is enough to run something as the client's user, and to end it.
 	out, status := d.exec(c, `
@@ -56,9 +56,11 @@ func TestPrivilegesAreFew(t *testing.T) {
 		"a mount":              "mount -t tmpfs none /tmp",
 		"a device":             "mknod /session/disk b 254 0",
 		"settings of the host": "echo 1 >/proc/sys/kernel/panic",
-		"its own limits":       "mkdir /sys/fs/cgroup/memory/mine || mkdir /sys/fs/cgroup/mine",
-		"another's files":      "setpriv --reuid=10001 --clear-groups bash -c 'umask 077; echo x >/session/site/secret'; cat /session/site/secret",
-		"network settings":     "node -e 'require(\"fs\").writeFileSync(\"/proc/sys/net/ipv4/ip_forward\", \"1\")'",
+		// Beside the older kernels' controllers lies a folder of no meaning.
+		"a group of its own": "d=/sys/fs/cgroup/memory; [ -d $d ] || d=/sys/fs/cgroup; mkdir $d/mine",
+		"its own limits":     "d=/sys/fs/cgroup/pids; [ -d $d ] || d=/sys/fs/cgroup; echo max >$d/pids.max",
+		"another's modes":    "setpriv --reuid=10001 --clear-groups touch /session/site/theirs; chmod 777 /session/site/theirs",
+		"network settings":   "node -e 'require(\"fs\").writeFileSync(\"/proc/sys/net/ipv4/ip_forward\", \"1\")'",
 	} {
 		out, status := d.exec(c, script)
 		assert.NotZero(t, status, "%s: %s", what, out)

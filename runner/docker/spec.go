@@ -64,7 +64,7 @@ func (r *Runner) spec(t *Tunables, size Size, req sessions.StartRequest, network
 			Init:           &isTrue,
 			RestartPolicy:  container.RestartPolicy{Name: container.RestartPolicyDisabled},
 			CapDrop:        []string{"ALL"},
-			CapAdd:         []string{"CHOWN", "KILL", "SETGID", "SETUID"},
+			CapAdd:         []string{"CHOWN", "DAC_OVERRIDE", "KILL", "SETGID", "SETUID"},
 			SecurityOpt:    []string{"no-new-privileges"},
 			ReadonlyRootfs: true,
 			Tmpfs:          map[string]string{tmpPath: "rw,exec,nosuid,nodev,mode=1777,size=" + strconv.FormatInt(size.Memory/2, 10)},

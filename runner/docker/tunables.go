@@ -120,7 +120,7 @@ var (
 // own are the variables that the runner sets itself.
 var own = []string{
 	bootapi.EnvSessionID, bootapi.EnvTokenHash, bootapi.EnvPort, bootapi.EnvListen, bootapi.EnvListenFD, bootapi.EnvParentFD,
-	bootapi.EnvLockFD, bootapi.EnvWorkspace, bootapi.EnvCache, bootapi.EnvAPIUpstream, bootapi.EnvClientID, bootapi.EnvClientConfig,
+	bootapi.EnvLockFD, bootapi.EnvWorkspace, bootapi.EnvCache, bootapi.EnvAPIUpstream, bootapi.EnvUser, bootapi.EnvClientID, bootapi.EnvClientConfig,
 }
 
 // CheckName reports what is wrong with the name of a deployment, or a network prefix.
