@@ -95,8 +95,8 @@ func TestCLIRefusals(t *testing.T) {
 		"a flag that there is not":    {[]string{"client", "list", "--color", "3"}, "", []string{"--color"}},
 		"a version of several":        {append(put, "--if-version", "1"), config(t, "cedar", nil) + config(t, "dahlia", nil), []string{"--if-version"}},
 		"a version that is not so":    {append(put, "--if-version", "7"), config(t, "birch", nil), []string{"birch", "version 1", "not 7"}},
-		"an argument too few":         {[]string{"client", "get"}, "", []string{"arg"}},
-		"an argument too many":        {[]string{"client", "list", "amelia"}, "", []string{"amelia"}},
+		"an argument too few":         {[]string{"client", "get"}, "", []string{"wrong number of arguments (0)", "client get"}},
+		"an argument too many":        {[]string{"client", "list", "amelia"}, "", []string{"wrong number of arguments (1)", "client list"}},
 		"a deploy key as an argument": {[]string{"client", "put", "-", "--deploy-key", "x"}, "", []string{"--deploy-key"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -174,7 +174,7 @@ func pattern(want string) string {
 	return b.String()
 }
 
-// The policy on the page allows every call that the store makes.
+// The policy on the page allows every call that the store and the registry make.
 func TestClientsPagePolicy(t *testing.T) {
 	p := newPage(t, nil)
 	var policy struct {
@@ -197,8 +197,13 @@ func TestClientsPagePolicy(t *testing.T) {
 		"TransactGetItems":   {"GetItem"},
 	}
 	used := make(map[string]bool)
-	files, err := filepath.Glob(filepath.Join(harness.Root(t), "configstore", "dynamodb", "*.go"))
-	require.NoError(t, err)
+	var files []string
+	for _, dir := range []string{"configstore/dynamodb", "sessions/dynamodb", "internal/dynamo"} {
+		found, err := filepath.Glob(filepath.Join(harness.Root(t), dir, "*.go"))
+		require.NoError(t, err)
+		require.NotEmpty(t, found)
+		files = append(files, found...)
+	}
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
