@@ -27,6 +27,10 @@ var (
 	// socketHost is where the script puts together its socket's address; its group is the
 	// path, as a literal.
 	socketHost = regexp.MustCompile("\\b(?:const|let|var) socketHost\\s*=\\s*`[^`]*\\$\\{(\"[^\"]*\")\\}`")
+	// updateBase is where the script puts together the addresses of what was edited. Each
+	// is new, and with the prefix it spares the edge's redirect; what it imports stays at
+	// the addresses that the page has it from.
+	updateBase = regexp.MustCompile(`\b((?:const|let|var) base\s*=\s*)"/" \|\| "/"`)
 	// directHost is the development server's own address, at which the script tries when
 	// the socket fails. No visitor reaches it.
 	directHost = regexp.MustCompile(`\b((?:const|let|var) directSocketHost\s*=\s*)(?:"[^"]*"|null|undefined)`)
@@ -40,7 +44,8 @@ func (p *Program) hmrURL(trimmed *url.URL) (*url.URL, bool) {
 	return TrimURL(trimmed, hmrPath)
 }
 
-// ownSockets has the script open its socket within the session, and nowhere else.
+// ownSockets has the script open its socket within the session, and nowhere else, and get
+// what was edited from there.
 func (p *Program) ownSockets(resp *http.Response) error {
 	path, _ := TrimPrefix(resp.Request.URL.Path, p.prefix)
 	if p.prefix == "" || path != vitePath || resp.StatusCode != http.StatusOK || resp.Request.Method != http.MethodGet {
@@ -57,6 +62,7 @@ func (p *Program) ownSockets(resp *http.Response) error {
 		return fmt.Errorf("reading %s: %w", vitePath, err)
 	}
 	script = socketHost.ReplaceAll(script, []byte("const socketHost = importMetaUrl.host + \""+string(p.rewrite.prefix)+hmrPath+"\" + ${1}"))
+	script = updateBase.ReplaceAll(script, []byte("${1}\""+string(p.rewrite.prefix)+"/\""))
 	script = directHost.ReplaceAll(script, []byte("${1}socketHost"))
 	resp.Body = io.NopCloser(bytes.NewReader(script))
 	resp.ContentLength = int64(len(script))

@@ -44,7 +44,7 @@ func TestDevSocket(t *testing.T) {
 
 	assert.Equal(t, "const importMetaUrl = new URL(import.meta.url);\n"+
 		"const socketHost = importMetaUrl.host + \"/session/abc/.webordinary/hmr\" + \"/own/\";\n"+
-		"const directSocketHost = socketHost;\nconst base = \"/\" || \"/\";\n", get("/session/abc/@vite/client"))
+		"const directSocketHost = socketHost;\nconst base = \"/session/abc/\";\n", get("/session/abc/@vite/client"))
 	assert.Equal(t, viteClient, get("/session/abc/src/other.js"), "another script")
 	get("/session/abc/.webordinary/hmr/own/?token=x%2F")
 	get("/about/")
