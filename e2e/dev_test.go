@@ -25,9 +25,6 @@ import (
 // astroFixture is a site of Astro's with a stylesheet, an island of Preact's and the Node adapter.
 const astroFixture = "testdata/astro"
 
-// devEdits is how often a stylesheet and an island are edited, of which the median counts.
-const devEdits = 5
-
 // devTab is a page of a development server that is open in a browser.
 type devTab struct {
 	*tab
@@ -116,18 +113,19 @@ func TestDevThroughTheEdge(t *testing.T) {
 	const island = "document.querySelector('#island').textContent"
 	clicked := eval[string](mine.tab, island)
 	var through, by [2][]time.Duration
-	for i := 1; i <= devEdits; i++ {
+	edits := times(5, 25) // of which the median counts
+	for i := 1; i <= edits; i++ {
 		sheet, island := mine.editAll(i)
 		through[0], through[1] = append(through[0], sheet), append(through[1], island)
 		sheet, island = other.editAll(i)
 		by[0], by[1] = append(by[0], sheet), append(by[1], island)
 	}
 	assert.True(t, eval[bool](mine.tab, "window.stays === true"), "the page was loaded again")
-	assert.Equal(t, strings.Replace(clicked, "count 0", fmt.Sprintf("count %d", devEdits), 1), eval[string](mine.tab, island), "the island's state")
+	assert.Equal(t, strings.Replace(clicked, "count 0", fmt.Sprintf("count %d", edits), 1), eval[string](mine.tab, island), "the island's state")
 	for i, what := range []string{"stylesheet", "island"} {
 		a, b := median(through[i]), median(by[i])
 		t.Logf("%s: median of %d edits until the page shows them: %v through the edge, %v direct, ratio %.2f",
-			what, devEdits, a, b, float64(a)/float64(b))
+			what, edits, a, b, float64(a)/float64(b))
 		if os.Getenv("TORTURE") != "" {
 			assert.Less(t, float64(a), 1.2*float64(b), what)
 		}
