@@ -4,7 +4,8 @@
 # make image   the image of those containers, from the Dockerfile
 # make test    every test, end to end too; installs what they need
 # make torture what repeats hundreds of times, in full
-# make bench   the cost of the proxy and of many sessions, and the wake times
+# make bench   the cost of the proxy and of many sessions, in calls to the store too,
+#              and the wake times
 # make e2e     the end-to-end tests alone
 # make fuzz    each fuzz test for FUZZTIME (30s)
 # make lint    golangci-lint
@@ -64,6 +65,7 @@ torture: build .cache/gotest needed
 bench: build needed
 	@$(GO) test -run='^$$' -bench=. -benchtime=1x -timeout=30m ./bench
 	@$(GO) test -run='^$$' -bench=ManySessions -benchtime=1x -timeout=30m ./sessions
+	@$(GO) test -run='^$$' -bench=Reaper -benchtime=1x -timeout=30m ./sessions/dynamodb
 
 .PHONY: fuzz
 fuzz:

@@ -200,6 +200,7 @@ func TestDeleteKeepsWhatMayBeNowhereElse(t *testing.T) {
 	require.ErrorIs(t, s.Delete(t.Context(), id), sessions.ErrNotFound)
 	assert.Equal(t, []string{id}, b.machine.keptIDs())
 
+	b.close(s)
 	b.edge() // the sweep of another edge does not think otherwise, but says so
 	b.eventually(func() bool { return b.logs.FilterMessage("work of a deleted session is kept").Len() == 1 }, "it is logged")
 	assert.Equal(t, []string{id}, b.machine.keptIDs())

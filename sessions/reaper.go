@@ -14,9 +14,7 @@ const (
 	// reapEvery is how often the registry is asked which sessions are due. A short
 	// idle timeout, as operators set it for a try, makes it more often.
 	reapEvery = time.Second
-	// reapShared is how often where several edges ask: at different moments, so that
-	// as a rule the first one to see that a session is due asks, and is done before
-	// the next one looks.
+	// reapShared is how often where the registry is another machine's: each look costs.
 	reapShared = 10 * time.Second
 	reapLeast  = 100 * time.Millisecond
 	// reapBatch is how many sessions are asked in one round; the next takes the next.
@@ -29,12 +27,13 @@ const (
 	unansweredMost = 4
 )
 
-// reapLoop asks sessions whose time has come whether they are idle.
+// reapLoop asks sessions whose time has come whether they are idle, while this edge is on
+// duty.
 func (s *Service) reapLoop() {
 	for {
 		every := reapEvery
 		if !s.exclusive {
-			every = jitter(reapShared)
+			every = reapShared
 		}
 		if d := s.tunables.Load().IdleTimeout; d > 0 {
 			every = max(min(every, d/4), reapLeast)
@@ -42,6 +41,9 @@ func (s *Service) reapLoop() {
 		timer := time.NewTimer(every)
 		select {
 		case <-timer.C:
+			if !s.onDuty() {
+				continue
+			}
 			ctx, cancel := context.WithTimeout(s.ctx, registryTimeout)
 			due, err := s.registry.Due(ctx, time.Now(), reapBatch)
 			cancel()
@@ -70,15 +72,16 @@ func (s *Service) reapLoop() {
 	}
 }
 
-// ask begins to ask the container of an active session, by its record or what is known
-// that is newer, unless something else is being done to the session.
+// ask begins to ask the container of an active session, by its record, unless something
+// else is being done to the session, or it was asked since.
 func (s *Service) ask(r Record) {
 	e := s.hold(r.SessionID)
 	defer s.release(e)
 	e.publish(r)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.op == nil {
+	since := e.record.Version > r.Version && e.record.AskAt.After(time.Now()) // lists lag
+	if e.op == nil && !since {
 		s.beginAsk(e)
 	}
 }
@@ -167,6 +170,9 @@ func (s *Service) unanswered(ctx context.Context, h *held, l limits, err error) 
 	}
 	s.logger(r).Info("session's container does not answer", zap.Int("times", awake.Unanswered), zap.Error(err))
 	s.dropRoute(h.e, nil)
+	if err != nil && running {
+		s.passDuty(ctx) // another edge may reach it
+	}
 	if err == nil || errors.Is(err, errEnding) || (described == nil && !running) || awake.Unanswered > unansweredMost {
 		h.e.mu.Lock()
 		h.e.want(wishSettle)

@@ -17,11 +17,11 @@ func patient(o *sessions.Options) { o.Lease = time.Hour }
 
 func TestNextEdgeAdoptsWhatRuns(t *testing.T) {
 	b := newBench(t)
-	old, _ := b.edge(patient)
-	id := b.sleeping(old, "amelia")
-	route := b.awake(old, id)
-	// The old one is left as it is, as if its machine had been cut off.
-	next, r := b.edge(patient)
+	old := b.sharing()
+	id := b.sleeping(old.Service, "amelia")
+	route := b.awake(old.Service, id)
+	old.die()
+	next, r := b.edge()
 	b.swept(r)
 	_, ok := next.Route(id)
 	assert.False(t, ok, "what nobody asks for is not looked for at the start")

@@ -83,6 +83,13 @@ type Registry interface {
 	// is at work on, or may have left behind when it died.
 	Unsettled(ctx context.Context, limit int) ([]Record, error)
 
+	// Duty returns the lease of the edge that asks and sweeps for all, as of the last write
+	// that returned. Zero, if none ever had it; without a holder, if none has it now.
+	Duty(ctx context.Context) (Lease, error)
+
+	// SetDuty replaces that lease if it is as old says. ErrConflict.
+	SetDuty(ctx context.Context, old, next Lease) error
+
 	// Close releases what the registry holds.
 	Close() error
 }

@@ -123,6 +123,8 @@ type Service struct {
 	asking chan struct{} // has room for the containers that are asked at once
 	// settling has room for the sessions that are looked into at once by leaseLoop.
 	settling chan struct{}
+	duty     duty
+	taken    chan struct{} // tells the sweep that the duty is this edge's now
 
 	routes  *routes
 	unknown *unknownIDs
@@ -170,6 +172,7 @@ func New(o Options) *Service {
 		askAll:       make(chan struct{}, 1),
 		asking:       make(chan struct{}, maxAsking),
 		settling:     make(chan struct{}, maxSettling),
+		taken:        make(chan struct{}, 1),
 		sightings:    sightings{seen: make(map[string]sighting)},
 		routes:       newRoutes(),
 		unknown:      unknown,
@@ -185,9 +188,11 @@ func New(o Options) *Service {
 // behind, and begins to reap and to sweep; it returns at once. It is called once, and
 // not on a service without a runner.
 func (s *Service) Start() {
+	s.spawn(s.dutyLoop)
 	s.spawn(s.reapLoop)
 	s.spawn(s.sweepLoop)
 	s.spawn(s.leaseLoop)
+	s.spawn(s.staleLoop)
 }
 
 // spawn runs fn, which Close waits for; not while the service closes.

@@ -100,6 +100,20 @@ func (f *faulty) Update(ctx context.Context, r sessions.Record, limit int) (sess
 }
 
 // Due is called once in a while whatever a test does, and not counted.
+func (f *faulty) Duty(ctx context.Context) (sessions.Lease, error) {
+	if f.down.Load() {
+		return sessions.Lease{}, errDown
+	}
+	return f.Registry.Duty(ctx)
+}
+
+func (f *faulty) SetDuty(ctx context.Context, old, next sessions.Lease) error {
+	if f.down.Load() {
+		return errDown
+	}
+	return f.Registry.SetDuty(ctx, old, next)
+}
+
 func (f *faulty) Due(ctx context.Context, t time.Time, limit int) ([]sessions.Record, error) {
 	if f.down.Load() {
 		return nil, errDown

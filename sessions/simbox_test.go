@@ -43,6 +43,7 @@ type simBox struct {
 	visited  bool      // by a person
 	drain    string    // what it prepares for, or has agreed to
 	drains   int       // drains that there were
+	asked    int       // how often it was asked whether it is idle
 	forced   bool      // the drain is called off by nobody
 	agreed   time.Time // to the drain
 	unsaved  []int

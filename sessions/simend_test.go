@@ -41,6 +41,7 @@ func (b *simBox) quiesce(r *http.Request, req bootapi.QuiesceRequest) bootapi.Qu
 		return reply, false
 	}
 	b.mu.Lock()
+	b.asked++
 	reply, ok := may()
 	b.expire()
 	forced := req.IdleMillis == 0

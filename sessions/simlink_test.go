@@ -172,6 +172,17 @@ func (s simStore) Unsettled(ctx context.Context, limit int) ([]sessions.Record, 
 	return toStore(ctx, s, "unsettled", func(ctx context.Context, g *simRegistry) ([]sessions.Record, error) { return g.Unsettled(ctx, limit) })
 }
 
+func (s simStore) Duty(ctx context.Context) (sessions.Lease, error) {
+	return toStore(ctx, s, "duty", func(ctx context.Context, g *simRegistry) (sessions.Lease, error) { return g.Duty(ctx) })
+}
+
+func (s simStore) SetDuty(ctx context.Context, old, next sessions.Lease) error {
+	_, err := toStore(ctx, s, "set duty", func(ctx context.Context, g *simRegistry) (struct{}, error) {
+		return struct{}{}, g.SetDuty(ctx, old, next)
+	})
+	return err
+}
+
 func (s simStore) Close() error { return nil }
 
 // simRunner is the cluster as an edge reaches it.

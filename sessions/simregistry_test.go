@@ -21,6 +21,7 @@ type simRegistry struct {
 	rows   map[string][]simRow // by session, the newest last
 	order  []string            // sessions in the order of their creation
 	writes int
+	duty   sessions.Lease
 }
 
 // simRow is a record as it was from a time on.
@@ -264,6 +265,25 @@ func (g *simRegistry) Unsettled(ctx context.Context, limit int) ([]sessions.Reco
 		return r.HoldsSlot() && (r.Status != sessions.StatusActive || r.Lease != nil)
 	})
 	return found[:min(limit, len(found))], err
+}
+
+func (g *simRegistry) Duty(ctx context.Context) (sessions.Lease, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.duty, ctx.Err()
+}
+
+func (g *simRegistry) SetDuty(ctx context.Context, old, next sessions.Lease) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.duty != old {
+		return sessions.ErrConflict
+	}
+	g.duty = next
+	return nil
 }
 
 func (g *simRegistry) Close() error { return nil }

@@ -262,12 +262,13 @@ func (r *simRun) heal() {
 }
 
 // The most that things may take when nothing is in their way. Orphans are looked for
-// every minute; a lease has to be seen unchanged for its length; a boot may have hung
-// since before all faults ended.
+// every two minutes; a lease has to be seen unchanged for its length; a boot may have hung
+// since before all faults ended; routes are looked at every five minutes or so.
 const (
 	simOrphansEnd = 2*time.Minute + simBootDeadline + simLease
 	simWakes      = 4 * time.Minute
 	simAllSleep   = 3*simIdle + 5*time.Minute
+	simForgets    = 10 * time.Minute
 )
 
 // eventually waits until something is so, or notes that it never was.
@@ -348,7 +349,7 @@ func (r *simRun) checkWork() {
 
 // checkEmpty checks that an edge holds nothing of sessions that sleep.
 func (r *simRun) checkEmpty(e *simEdge) {
-	r.eventually(simOrphansEnd, e.name+" holds nothing of sessions that sleep", func() bool {
+	r.eventually(simForgets, e.name+" holds nothing of sessions that sleep", func() bool {
 		return sessions.Live(e.s) == 0 && sessions.Flights(e.s) == 0 && sessions.Routes(e.s) == 0
 	})
 }

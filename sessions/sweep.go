@@ -10,7 +10,7 @@ import (
 const (
 	// sweepEvery is how often an edge looks for what another may have left behind.
 	sweepEvery = time.Minute
-	// sweepShared is how often where several edges look, at different moments.
+	// sweepShared is how often where the registry is another machine's.
 	sweepShared = 2 * time.Minute
 	// listTimeout bounds the reading of all that runs, or is active: a cluster that
 	// throttles takes a minute to list 10,000 containers.
@@ -27,8 +27,8 @@ var always = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // sweepLoop finds, at the start and then every minute, sessions whose container is gone,
 // and containers without a session; and at the start what is kept of sessions that were
-// deleted. Where several edges do so, each does it less often. Sessions whose edge died
-// are found by leaseLoop.
+// deleted. Where several edges share a registry, the one on duty does so. Sessions whose
+// edge died are found by leaseLoop.
 //
 // An edge which is alone asks every container at its start, because those of the edge
 // before it have ended with it, or will. One of several does not: it learns of a
@@ -37,16 +37,24 @@ func (s *Service) sweepLoop() {
 	if s.exclusive {
 		s.settleAll(s.active())
 	}
+	every := sweepShared
+	if s.exclusive {
+		every = sweepEvery
+	}
 	for forgotten := false; ; {
-		active := s.active()
-		s.sweepSettings(active)
-		s.sweepContainers(active)
-		forgotten = forgotten || s.sweepKept()
-		every := sweepEvery
-		if !s.exclusive {
-			every = jitter(sweepShared)
+		if s.onDuty() {
+			active := s.active()
+			s.sweepSettings(active)
+			s.sweepContainers(active)
+			forgotten = forgotten || s.sweepKept()
 		}
-		if sleep(s.ctx, every) != nil {
+		next := time.NewTimer(every)
+		select {
+		case <-next.C:
+		case <-s.taken:
+			next.Stop()
+		case <-s.ctx.Done():
+			next.Stop()
 			return
 		}
 	}
@@ -138,6 +146,7 @@ func (s *Service) sweepContainers(active []Record) {
 	if err != nil {
 		if s.ctx.Err() == nil {
 			s.log.Warn("listing containers", zap.Error(err))
+			s.passDuty(s.ctx) // another edge may be able to
 		}
 		return
 	}

@@ -45,7 +45,7 @@ func (r *Registry) encode(rec sessions.Record, writeID string) item {
 		it[attrPort] = number(int64(rec.ContainerPort))
 	}
 	if l := rec.Lease; l != nil {
-		it[attrLease] = &types.AttributeValueMemberM{Value: item{"holder": text(l.Holder), "beat": number(l.Beat)}}
+		it[attrLease] = leaseOf(*l)
 	}
 	if s := rec.Start; s != nil {
 		it[attrStart] = &types.AttributeValueMemberM{Value: item{
@@ -90,4 +90,9 @@ func (r *Registry) expiry(rec sessions.Record) (seconds int64, expires bool) {
 		return 0, false
 	}
 	return time.Now().Add(r.retention).Unix(), true
+}
+
+// leaseOf is a lease as a map.
+func leaseOf(l sessions.Lease) types.AttributeValue {
+	return &types.AttributeValueMemberM{Value: item{"holder": text(l.Holder), "beat": number(l.Beat)}}
 }

@@ -45,7 +45,7 @@ const (
 
 // The attributes of the other items.
 const (
-	attrKind    = "kind"    // kindSlots or kindThread; a session has none
+	attrKind    = "kind"    // kindSlots, kindThread or kindDuty; a session has none
 	attrRunning = "running" // of slots: the ids of the sessions that hold one
 	attrSession = "session" // of a thread: its session's id
 )
@@ -53,6 +53,7 @@ const (
 const (
 	kindSlots  = "slots"
 	kindThread = "thread"
+	kindDuty   = "duty"
 )
 
 // The indexes. See the package comment.
@@ -69,6 +70,8 @@ const (
 	queueDue       = "due"
 	queueUnsettled = "unsettled"
 )
+
+func dutyKey() item { return key("duty") }
 
 func slotsKey(clientID string) item { return key("slots#" + clientID) }
 
@@ -100,11 +103,11 @@ func isUnsettled(rec sessions.Record) bool {
 	return rec.HoldsSlot() && (rec.Status != sessions.StatusActive || rec.Lease != nil)
 }
 
-// isSession reports whether an item is a session's. Threads and slots lie in the same
-// table, and their keys could be asked for as a session's id.
+// isSession reports whether an item is a session's. Threads, slots and the duty lie in the
+// same table, and their keys could be asked for as a session's id.
 func isSession(it item) bool {
 	switch textOf(it[attrKind]) {
-	case kindSlots, kindThread:
+	case kindSlots, kindThread, kindDuty:
 		return false
 	default:
 		return true

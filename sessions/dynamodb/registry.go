@@ -5,8 +5,9 @@
 //     older tools, which are read as well, have none.
 //   - "slots#CLIENT": the set of the client's sessions that hold a slot (running).
 //   - "thread#CLIENT#THREAD": the session that the thread has (session).
+//   - "duty": the lease of the edge that asks and sweeps for all (lease).
 //
-// The latter two are changed in the same transaction as the session's own item, so that
+// Slots and threads are changed in the same transaction as the session's own item, so that
 // limits and threads are exact whoever writes, and at whatever time.
 //
 // Two indexes hold keys alone, so that a write of a record changes them only where its

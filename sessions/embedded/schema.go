@@ -32,6 +32,8 @@ var migrations = [...]string{
 	 CREATE INDEX edit_sessions_by_slot ON edit_sessions (client_id) WHERE holds_slot = 1;
 	 CREATE INDEX edit_sessions_unsettled ON edit_sessions (session_id) WHERE holds_slot = 1 AND status <> 'active';
 	 CREATE INDEX edit_sessions_due ON edit_sessions (ask_at) WHERE ask_at IS NOT NULL;`,
+	`CREATE TABLE edit_sessions_duty (holder TEXT NOT NULL, beat INTEGER NOT NULL);
+	 INSERT INTO edit_sessions_duty (holder, beat) VALUES ('', 0);`,
 }
 
 // migrate brings the schema to the version that this code knows.

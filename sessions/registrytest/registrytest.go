@@ -55,6 +55,7 @@ func Run(t *testing.T, o Options) {
 		"ThreadRace":                   testThreadRace,
 		"WakeOrDelete":                 testWakeOrDelete,
 		"RacingTransitions":            testRacingTransitions,
+		"DutyIsOnesAtATime":            testDuty,
 		"SurvivesReopening":            testReopen,
 		"EndedContext":                 testEndedContext,
 	} {
