@@ -101,11 +101,13 @@ func (s *Service) Create(ctx context.Context, req CreateRequest) (r Record, crea
 		return Record{}, false, ErrDisabled
 	case req.ThreadID == client.Repository.Branch && req.ThreadID != "":
 		return Record{}, false, &InvalidError{"threadId", "must not be the branch that the site is published from"}
-	case req.ThreadID == "":
+	}
+	madeUp := req.ThreadID == ""
+	if madeUp {
 		req.ThreadID = "edit-" + strings.ToLower(rand.Text()[:12])
 	}
-	for range createTries {
-		r, created, err = s.createOrResume(ctx, req, client)
+	for try := range createTries {
+		r, created, err = s.createOrResume(ctx, req, client, madeUp && try == 0)
 		if !errors.Is(err, ErrThreadTaken) && !errors.Is(err, ErrConflict) && !isNotFound(err) {
 			break
 		}
@@ -113,10 +115,15 @@ func (s *Service) Create(ctx context.Context, req CreateRequest) (r Record, crea
 	return r.WithoutToken(), created, asUnavailable(err)
 }
 
-func (s *Service) createOrResume(ctx context.Context, req CreateRequest, client configstore.Client) (Record, bool, error) {
+// createOrResume is one try. Nobody has a session of a thread that is new, as far as can be
+// told: it is not looked for.
+func (s *Service) createOrResume(ctx context.Context, req CreateRequest, client configstore.Client, isNew bool) (r Record, created bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, registryTimeout)
 	defer cancel()
-	r, err := s.registry.ByThread(ctx, client.ClientID, req.ThreadID)
+	err = ErrNotFound
+	if !isNew {
+		r, err = s.registry.ByThread(ctx, client.ClientID, req.ThreadID)
+	}
 	switch {
 	case err == nil:
 		// Another edge may have made it since this one was asked for it in vain.
