@@ -23,6 +23,8 @@ RUN apt-get update && \
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin site
 # Where the runner mounts the volumes of the session and of the client's caches.
 RUN mkdir /session /cache
+# A folder of its own lies around the workspace: what is beside it is containerboot's.
+ENV WORKSPACE_PATH=/session/workspace
 COPY --from=build /containerboot /usr/local/bin/containerboot
 EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/containerboot"]

@@ -40,13 +40,14 @@ MAKEFLAGS= make --no-print-directory bin/containerboot >&2
 # What the Dockerfile does besides installing packages and copying.
 users=$(sed -n 's/^RUN \(useradd .*\)/\1/p' Dockerfile)
 folders=$(sed -n 's/^RUN mkdir \(.*\)/\1/p' Dockerfile)
+variable=$(sed -n 's/^ENV \(.*\)/\1/p' Dockerfile)
 entrypoint=$(sed -n 's/^ENTRYPOINT \(.*\)/\1/p' Dockerfile)
-[ -n "$users" ] && [ -n "$folders" ] && [ -n "$entrypoint" ] || die 'the Dockerfile is not what this script knows'
+[ -n "$users" ] && [ -n "$folders" ] && [ -n "$variable" ] && [ -n "$entrypoint" ] || die 'the Dockerfile is not what this script knows'
 
 # recipe is all that a base is made from. Its number counts changes of how it is made.
 recipe="1 $suite $packages $users $folders $("$node" --version) $(sed -n 's/^  "version": //p' "$npm/package.json")"
 base=$(echo "$recipe" | hash)
-name=$({ echo "$base $entrypoint"; cat bin/containerboot; } | hash)
+name=$({ echo "$base $variable $entrypoint"; cat bin/containerboot; } | hash)
 image=$cache/$name
 if [ -e "$image/manifest.json" ]; then
 	echo "$image"
@@ -102,7 +103,7 @@ cat >"$work/image/config.json" <<-EOF
 	{
 	  "architecture": "$architecture", "os": "linux", "created": "1970-01-01T00:00:00Z",
 	  "config": {
-	    "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+	    "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "$variable"],
 	    "Entrypoint": $entrypoint, "ExposedPorts": { "8080/tcp": {} }
 	  },
 	  "rootfs": { "type": "layers", "diff_ids": ["sha256:$(digest base.tar)", "sha256:$(digest top.tar)"] },

@@ -3,6 +3,9 @@ package docker
 import (
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/webordinary/router/sessions"
 	"github.com/webordinary/router/sessions/runnertest"
 )
@@ -21,4 +24,12 @@ func TestConformance(t *testing.T) {
 		Outlive:  true,
 		Patience: patience,
 	})
+}
+
+// Other runners start containers of the image without a word about folders.
+func TestImageHasAFolderAroundTheWorkspace(t *testing.T) {
+	d := deploy(t, nil)
+	image, err := d.cli.ImageInspect(t.Context(), d.o.Tunables.Image)
+	require.NoError(t, err)
+	assert.Contains(t, image.Config.Env, "WORKSPACE_PATH="+sessionPath+"/workspace")
 }
