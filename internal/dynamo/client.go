@@ -80,7 +80,8 @@ func newRetryer() aws.Retryer {
 }
 
 // transport forgets its idle connections when an attempt fails: after an outage each of
-// them may be dead without knowing, and would cost the next attempts a time-out each.
+// them may be dead without knowing, and would cost the next attempts a time-out each. An
+// attempt that was given up, as by a visitor who left, says nothing about them.
 type transport struct{ client *http.Client }
 
 func builder() *awshttp.BuildableClient {
@@ -109,7 +110,7 @@ func newTransport(b *awshttp.BuildableClient) *transport {
 // Do implements aws.HTTPClient.
 func (t *transport) Do(request *http.Request) (*http.Response, error) {
 	response, err := t.client.Do(request)
-	if err != nil {
+	if err != nil && !errors.Is(request.Context().Err(), context.Canceled) {
 		t.client.CloseIdleConnections()
 	}
 	return response, err
