@@ -38,8 +38,8 @@ type Container struct {
 	Address string
 	// Running: it has not ended. A container that ended may still be listed for a while.
 	Running bool
-	// Ending: it runs, but saves its work and ends by itself, because the process that
-	// it was tied to is gone. It gets no more requests.
+	// Ending: it runs, but saves its work and ends, because the process that it was tied
+	// to is gone or because it was told to. It gets no more requests.
 	Ending bool
 	// Reason says in words why it is not running, or not yet; may be empty.
 	Reason string

@@ -71,6 +71,7 @@ func TestStopIsSeenByOthers(t *testing.T) {
 		require.Len(t, list, 1)
 		assert.True(t, list[0].Running)
 		assert.Equal(t, "it is ending: idle", list[0].Reason)
+		assert.True(t, list[0].Ending)
 	}
 	require.NoError(t, <-stopping)
 	list, err = two.List(t.Context())

@@ -47,6 +47,7 @@ func (t task) container() sessions.Container {
 	case t.ended():
 		c.Reason = t.why
 	case t.ending:
+		c.Ending = true
 		c.Address, c.Reason = t.address, "it is ending: "+t.why
 	default:
 		c.Address, c.Reason = t.address, notYet[t.status]
