@@ -3,6 +3,7 @@ package sessions
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 )
 
@@ -27,9 +28,12 @@ type doubt struct {
 	refuted time.Time // when another edge last answered for it; zero: none has
 }
 
-// answerTime is how long others have to answer for a container: a look of theirs, and
-// their question to it.
-func (s *Service) answerTime() time.Duration { return 2 * s.renewEvery() }
+// answerTime is how long others have to answer for a container: a look of theirs which
+// the registry leaves unanswered, the next one, and their question to the container.
+func (s *Service) answerTime() time.Duration { return s.lease }
+
+// maxAnswering is how many containers an edge answers for at once.
+const maxAnswering = 64
 
 // givenUp reports whether no edge answered for the container. The other edges are asked
 // first, if need be. errLeaseLost if the session is no longer as it was; errUnreachable if
@@ -44,14 +48,12 @@ func (d *doubt) givenUp(ctx context.Context, h *held) (bool, error) {
 	}
 	r := h.record()
 	switch {
-	case r.Lease != nil && r.Lease.Holder == s.edge:
+	case r.Lease != nil: // another's doubt is as good
 		d.asked = true
 		return s.sightings.age(r) >= s.answerTime(), nil
-	case r.Lease == nil && d.asked:
+	case d.asked:
 		d.asked, d.refuted = false, time.Now()
 		s.logger(r).Warn("session's container cannot be reached from this edge, but from another")
-	case s.othersLease(r):
-		return false, nil // its doubt is as good
 	}
 	if !d.refuted.IsZero() && time.Since(d.refuted) < doubtAgain {
 		return false, h.unlessWatched()
@@ -97,17 +99,47 @@ func (h *held) unlessWatched() error {
 	return nil
 }
 
-// answerFor tells an edge that doubts a container, and may be the one that is cut off,
-// that it answers this one, if it does.
-func (s *Service) answerFor(r Record) {
+// answerAll answers for containers that other edges doubt. An edge that is cut off may
+// doubt thousands: each is given its answer in time, but not all at once.
+func (s *Service) answerAll(doubted []Record) {
+	if len(doubted) == 0 || !s.answering.CompareAndSwap(false, true) {
+		return // those before are not through; what is left is seen at the next look
+	}
+	running := s.spawn(func() {
+		defer s.answering.Store(false)
+		next := make(chan Record)
+		var all sync.WaitGroup
+		for range min(len(doubted), maxAnswering) {
+			all.Go(func() {
+				for r := range next {
+					if o := s.answerFor(r); o != nil {
+						<-o.done
+					}
+				}
+			})
+		}
+		for _, r := range doubted {
+			next <- r
+		}
+		close(next)
+		all.Wait()
+	})
+	if !running {
+		s.answering.Store(false)
+	}
+}
+
+// answerFor begins to tell an edge that doubts a container, and may be the one that is
+// cut off, that it answers this one, if it does; nil if something else is being done.
+func (s *Service) answerFor(r Record) *op {
 	e := s.hold(r.SessionID)
 	defer s.release(e)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.op != nil || s.ctx.Err() != nil {
-		return
+		return nil
 	}
-	s.begin(e, opSettle, func(ctx context.Context, o *op) {
+	return s.begin(e, opSettle, func(ctx context.Context, o *op) {
 		o.announce()
 		r, err := s.get(ctx, e.id)
 		if err != nil || r.Status != StatusActive || r.Lease == nil ||

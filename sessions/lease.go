@@ -15,8 +15,9 @@ import (
 // itself seen the record unchanged for that length. The holder, for its part, stops
 // acting on the session when it could not renew for four fifths of it: whatever became
 // of its writes, nobody else has taken over by then. What it does in spite of that,
-// because its process stood still, changes nothing: each write is on the condition that
-// nobody else wrote, and a start is idempotent.
+// because its process stood still, changes no record, as each write is on the condition
+// that nobody else wrote, and starts nothing twice, as a start is idempotent. A stop of
+// its is of the container of its own epoch, and no later one.
 
 // leaseMargin is how much earlier a lease ends for its holder than for others.
 func (s *Service) leaseMargin() time.Duration { return s.lease / 5 }
@@ -63,9 +64,10 @@ func (s *Service) leaseLoop() {
 }
 
 // sweepRecords looks into the sessions that may have been left behind, and answers for
-// the containers that another edge cannot reach.
+// the containers that another edge cannot reach. A registry that says nothing must not
+// cost a container its answer: that is what the next look is for.
 func (s *Service) sweepRecords() {
-	ctx, cancel := context.WithTimeout(s.ctx, registryTimeout)
+	ctx, cancel := context.WithTimeout(s.ctx, max(s.renewEvery(), time.Second))
 	defer cancel()
 	records, err := s.registry.Unsettled(ctx, sweepMost)
 	if err != nil {
@@ -74,6 +76,7 @@ func (s *Service) sweepRecords() {
 		}
 		return
 	}
+	var doubted []Record
 	for _, r := range records {
 		switch {
 		case s.knowsMore(r):
@@ -84,9 +87,10 @@ func (s *Service) sweepRecords() {
 			default: // the next time
 			}
 		case r.Status == StatusActive:
-			s.answerFor(r)
+			doubted = append(doubted, r)
 		}
 	}
+	s.answerAll(doubted)
 }
 
 // settleSoon looks into a session in the background; its place among those that are

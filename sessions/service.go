@@ -125,6 +125,8 @@ type Service struct {
 	settling chan struct{}
 	duty     duty
 	taken    chan struct{} // tells the sweep that the duty is this edge's now
+	// answering: leaseLoop has containers answered for that other edges doubt.
+	answering atomic.Bool
 
 	routes  *routes
 	unknown *unknownIDs
