@@ -88,23 +88,33 @@ func (p *pool) close() { p.http.CloseIdleConnections() }
 
 // dialProven opens a connection, on which the container has proved that it is the
 // session's: before that neither the token nor anything of a visitor's leaves the edge.
-// Its error is a lostError.
+// Its error is a lostError, unless it is a fault of the edge's own.
 func (p *pool) dialProven(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := p.dial(ctx, network, address)
 	if err != nil {
-		return nil, &lostError{error: err, unsent: true}
+		return nil, dialError(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, proveTimeout)
 	defer cancel()
 	if err := bootapi.ProveConn(ctx, conn, p.hash); err != nil {
 		_ = conn.Close()
-		return nil, &lostError{error: err, unsent: true}
+		return nil, dialError(err)
 	}
 	return conn, nil
 }
 
+// dialError says that there is no connection to the container. An edge that has run out
+// of files or ports knows nothing of any container, and must not take it for gone.
+func dialError(err error) error {
+	if bootapi.Exhausted(err) {
+		return err
+	}
+	return &lostError{error: err, unsent: true}
+}
+
 // ask finds out whether the container still answers, on a connection of its own, unless
-// that was asked a moment ago; many requests may wait for the same container.
+// that was asked a moment ago; many requests may wait for the same container. Its error
+// is a lostError if it does not.
 func (p *pool) ask(ctx context.Context, address string) error {
 	p.asking.Lock()
 	defer p.asking.Unlock()

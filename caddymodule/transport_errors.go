@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
+
+	"github.com/webordinary/router/containerboot/bootapi"
 )
 
 var (
@@ -59,6 +61,8 @@ func sortError(req *http.Request, body *visitorBody, err error) error {
 		return err
 	case errors.As(err, &lost):
 		return &lostError{error: err, unsent: lost.unsent && (body == nil || !body.read.Load())}
+	case bootapi.Exhausted(err):
+		return err // the edge's own fault
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return err // the operator's limits for slow answers
 	default:

@@ -13,8 +13,10 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
+	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -113,6 +115,22 @@ func requireLost(t *testing.T, err error) {
 	t.Helper()
 	var lost *lostError
 	require.ErrorAs(t, err, &lost)
+}
+
+// TestTransportDoesNotTakeItsOwnFaultsForTheContainers has the edge run out of files.
+func TestTransportDoesNotTakeItsOwnFaultsForTheContainers(t *testing.T) {
+	tr := newTransport(t)
+	tr.pools.base = &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("socket", syscall.EMFILE)}
+	}}
+	route := testRoute("192.0.2.1:80")
+	_, err := through(t, tr, route, false, nil) //nolint:bodyclose // an error comes without one
+	require.ErrorIs(t, err, syscall.EMFILE)
+	var lost *lostError
+	require.NotErrorAs(t, err, &lost)
+	err = tr.pools.of(route).ask(t.Context(), route.Address)
+	require.ErrorIs(t, err, syscall.EMFILE)
+	require.NotErrorAs(t, err, &lost)
 }
 
 func TestTransportSaysWhoItIsAndStripsWhatIsNotForOthers(t *testing.T) {

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -50,12 +51,13 @@ func (x *trip) end() bool {
 func (x *trip) suspect() {
 	again := time.NewTicker(askAgain)
 	defer again.Stop()
-	for {
+	for !x.ended.Load() {
 		err := x.pool.ask(x.ctx, x.address)
+		var lost *lostError
 		switch {
 		case x.ended.Load():
 			return
-		case err != nil && x.ctx.Err() == nil:
+		case errors.As(err, &lost) && x.ctx.Err() == nil:
 			x.silent = &lostError{error: err}
 			if x.ended.CompareAndSwap(false, true) {
 				x.cancel(err)

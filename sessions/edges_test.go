@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -393,6 +394,23 @@ func TestPartitionedEdgeKillsNothing(t *testing.T) {
 
 	cutOff.noRoute.Store(false)
 	b.eventually(func() bool { _, ok := cutOff.Route(id); return ok }, "it is served again")
+	b.startsOnce(id)
+}
+
+// An edge that has run out of files can ask no container, and so has not heard that one
+// is silent.
+func TestEdgeWithoutFilesGivesNothingUp(t *testing.T) {
+	b := newBench(t)
+	b.lostPatience, b.cutFault = 50*time.Millisecond, syscall.EMFILE
+	only := b.sharing(patient, func(o *sessions.Options) { o.Exclusive = true })
+	id := b.sleeping(only.Service, "bramble")
+	route := b.awake(only.Service, id)
+	only.noRoute.Store(true)
+	only.Lost(route, fmt.Errorf("no route to host"))
+	b.eventually(func() bool { return b.refused.Load() > 7 }, "it tries for longer than its patience")
+	assert.True(t, b.only().running())
+	only.noRoute.Store(false)
+	b.eventually(func() bool { r, ok := only.Route(id); return ok && r == route }, "it is served again")
 	b.startsOnce(id)
 }
 

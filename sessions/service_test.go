@@ -1,6 +1,7 @@
 package sessions_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -133,6 +134,8 @@ type bench struct {
 
 	lostPatience time.Duration // of services that are made from now on
 	partitioned  *atomic.Bool  // whether a service that is made now reaches no container; nil: it does
+	cutFault     error         // why it reaches none; nil: no route
+	refused      atomic.Int64  // how often one tried in vain
 }
 
 func newBench(t *testing.T) *bench {
@@ -205,7 +208,8 @@ func (b *bench) service(r *runner, change ...func(*sessions.Options)) *sessions.
 	if cut := b.partitioned; cut != nil {
 		sessions.SetDial(s, func(ctx context.Context, network, address string) (net.Conn, error) {
 			if cut.Load() {
-				return nil, errors.New("no route to host")
+				b.refused.Add(1)
+				return nil, cmp.Or(b.cutFault, errors.New("no route to host"))
 			}
 			return new(net.Dialer).DialContext(ctx, network, address)
 		})

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/containerboot/bootapi"
 )
 
 // lostPatience is how long a container which runs, as the runner says, may fail to
@@ -153,6 +154,9 @@ func (s *Service) find(ctx context.Context, h *held) error {
 	for wait := pollFirst; ; wait = min(2*wait, pollMost) {
 		r := h.record()
 		found := s.containers.serves(ctx, r.address(), r.Start.Token)
+		if bootapi.Exhausted(found) {
+			began = time.Now() // it was not asked
+		}
 		switch {
 		case errors.Is(found, errEnding):
 			return s.lose(ctx, h)
