@@ -99,9 +99,12 @@ func (s *Service) callOff(ctx context.Context, h *held, why Awake, idle time.Dur
 // finishDrain goes on with a drain that an edge which died had begun, under this edge's
 // lease. Its container may have been called off since, so it is asked anew: whatever
 // goes on if forced, else for its client's idle timeout. A session that serves on is
-// active again, with errCalledOff, or ErrNotSaved.
+// active again, with errCalledOff; so is one whose container runs and does not answer,
+// unless forced: it may serve on for others, and whether it does is found out as of any
+// active session.
 func (s *Service) finishDrain(ctx context.Context, h *held, forced bool, reason string) error {
 	var reply bootapi.QuiesceReply
+	silent := false
 	err := h.leased(ctx, func(ctx context.Context) error {
 		r := h.record()
 		limits, err := s.limits(ctx, r.ClientID)
@@ -115,6 +118,9 @@ func (s *Service) finishDrain(ctx context.Context, h *held, forced bool, reason 
 		switch {
 		case ctx.Err() != nil:
 			return err
+		case err != nil && !errors.Is(err, errEnded) && !forced:
+			silent = true
+			return s.callOff(ctx, h, Awake{Reason: "did not answer when its sleep was gone on with: " + clip(err.Error(), maxStep)}, 0)
 		case err != nil, reply.Ending:
 			reply = bootapi.QuiesceReply{Ending: true}
 			s.dropRoute(h.e, nil)
@@ -134,6 +140,11 @@ func (s *Service) finishDrain(ctx context.Context, h *held, forced bool, reason 
 		return nil
 	case err == nil:
 		return s.endDrain(ctx, h, reason, reply.Drain)
+	case errors.Is(err, errCalledOff) && silent:
+		s.dropRoute(h.e, nil)
+		h.e.mu.Lock()
+		h.e.want(wishSettle)
+		h.e.mu.Unlock()
 	case errors.Is(err, errCalledOff):
 		s.setRoute(h.e, h.record())
 	}

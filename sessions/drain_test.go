@@ -1,6 +1,7 @@
 package sessions_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -101,6 +102,26 @@ func TestDrainOfADeadEdge(t *testing.T) {
 	}
 }
 
+// An edge that reaches no container takes a drain over which a visitor of another edge
+// has called off: it asks the others before it gives the container up.
+func TestDrainOfADeadEdgeWhereNoContainerIsReached(t *testing.T) {
+	b := newBench(t)
+	b.lostPatience = 100 * time.Millisecond
+	first, id, committing := draining(t, b, &script{})
+	b.close(first)
+	close(committing)
+	b.only().come()
+	healthy := b.sharing(patient) // looks when it is told to
+	cutOff := b.sharing(b.lease(3 * time.Second))
+	cutOff.noRoute.Store(true)
+	b.eventually(func() bool {
+		sessions.SweepRecords(healthy.Service)
+		return b.logs.FilterMessage("session's container cannot be reached from this edge, but from another").Len() > 0
+	}, "the other answers for it")
+	assert.Equal(t, sessions.StatusActive, b.record(id).Status)
+	assert.True(t, b.only().running())
+}
+
 func TestSleepOfWhatAnotherEdgeIsAtWorkOn(t *testing.T) {
 	for name, dead := range map[string]bool{"which lives": false, "which died": true} {
 		t.Run("it wakes it, "+name, func(t *testing.T) {
@@ -144,6 +165,43 @@ func TestSleepOfWhatAnotherEdgeIsAtWorkOn(t *testing.T) {
 		assert.Equal(t, sessions.StatusInactive, b.record(id).Status)
 		assert.False(t, b.only().running())
 	})
+}
+
+// A wake that is not wanted any more, of a session which others serve already: work that
+// cannot be saved keeps it awake, whichever edge finds that.
+func TestSleepOfAWakeWhoseWorkCannotBeSaved(t *testing.T) {
+	for name, dead := range map[string]bool{"its edge lives": false, "its edge died": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			first := b.sharing()
+			gate := make(chan struct{})
+			first.runner.set(func(r *runner) { r.script.gate, r.script.saveError = gate, "disk full" })
+			id := b.sleeping(first.Service, "bramble")
+			_, err := first.Wake(t.Context(), id)
+			require.NoError(t, err)
+			b.eventually(func() bool { return len(b.machine.all()) == 1 && b.only().claimed() != nil }, "claimed")
+			b.eventually(func() bool { return b.record(id).ContainerIP != "" }, "located")
+			second, _ := b.edge()
+			if dead {
+				first.die()
+				b.eventually(func() bool {
+					wanted, err := sessions.Next(b.record(id), sessions.Event{Kind: sessions.EventUnwake}, time.Now())
+					require.NoError(t, err)
+					_, err = b.registry.Registry.Update(t.Context(), wanted, 0)
+					return err == nil // not if a last renewal was under way
+				}, "an edge wants it asleep")
+			}
+			slept := make(chan error, 1)
+			go func() { slept <- second.Sleep(context.Background(), id, "by hand") }()
+			b.eventually(func() bool { return len(b.only().questions()) > 0 }, "it is asked to save")
+			close(gate)
+			require.ErrorIs(t, <-slept, sessions.ErrNotSaved)
+			b.becomes(id, sessions.StatusActive)
+			assert.False(t, b.record(id).SleepWanted)
+			b.startsOnce(id)
+			assert.True(t, b.only().running())
+		})
+	}
 }
 
 func TestLifetime(t *testing.T) {

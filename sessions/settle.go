@@ -125,7 +125,12 @@ func (s *Service) settleHeld(ctx context.Context, o *op, h *held) error {
 		return nil
 	}
 	s.dropRoute(h.e, nil)
-	if err := s.sleepWaking(ctx, h, "left behind"); err != nil {
+	err := s.sleepWaking(ctx, h, "left behind")
+	if errors.Is(err, ErrNotSaved) {
+		s.logger(r).Error(wakeNotSaved, zap.Error(err))
+		return s.resume(ctx, o, h)
+	}
+	if err != nil {
 		return err
 	}
 	s.logger(r).Info("session slept", zap.String("reason", "left behind while "+string(r.Status)))

@@ -194,6 +194,10 @@ func asUnavailable(err error) error {
 	return err
 }
 
+// wakeNotSaved is logged where a session was to sleep before its wake had come to its
+// end, and edits that were made in it by then cannot be saved.
+const wakeNotSaved = "session is woken, and not put to sleep, because its work could not be saved"
+
 // boot carries a wake that was written down through to its end: active, failed, or
 // given up because the edge closes or somebody wants the session asleep. resumed says
 // that an edge that died had begun it.
@@ -224,7 +228,13 @@ func (s *Service) boot(ctx context.Context, o *op, h *held, client configstore.C
 		h.e.mu.Unlock()
 		return
 	case errors.Is(err, errUnwanted):
-		if err := s.sleepWaking(ctx, h, "asked for at another edge"); err != nil { // leaseLoop tries again
+		err := s.sleepWaking(ctx, h, "asked for at another edge")
+		switch {
+		case errors.Is(err, ErrNotSaved): // and so it stays awake, as an active one does
+			log.Error(wakeNotSaved, zap.Error(err))
+			s.boot(ctx, o, h, client, started, true)
+			return
+		case err != nil: // leaseLoop tries again
 			if ctx.Err() == nil && !anothers(err) {
 				log.Error("putting a session to sleep for another edge", zap.Error(err))
 			}
