@@ -39,6 +39,13 @@ func SetLostPatience(s *Service, d time.Duration) { s.lostPatience = d }
 // SweepRecords is a part of what a service does several times in a lease's length.
 func SweepRecords(s *Service) { s.sweepRecords() }
 
+// FillAsking takes all places of containers that are asked at once.
+func FillAsking(s *Service) {
+	for range maxAsking {
+		s.asking <- struct{}{}
+	}
+}
+
 // FillRoutes gives a service routes, and returns the ids of their sessions.
 func FillRoutes(s *Service, n int) []string {
 	ids := make([]string, n)

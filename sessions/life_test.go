@@ -314,6 +314,21 @@ func TestLostContainerIsWokenForWhoWaits(t *testing.T) {
 	}
 }
 
+// Whoever returns to a session that is due need not wait until it has been asked.
+func TestSessionThatIsDueIsServedUntilItIsItsTurn(t *testing.T) {
+	b := newBench(t)
+	s, _ := b.edge(idleAfter(time.Second))
+	id := b.sleeping(s, "bramble")
+	route := b.awake(s, id)
+	sessions.FillAsking(s)
+	b.eventually(func() bool { return time.Since(b.record(id).AskAt) > time.Second }, "the reaper has seen that it is due")
+	b.only().kill()
+	w := s.Watch(id)
+	defer w.Close()
+	s.Lost(route, errors.New("connection refused"))
+	b.eventually(func() bool { r, ok := s.Route(id); return ok && r.Epoch == 2 }, "it is woken")
+}
+
 func TestContainerThatAnswersAfterAllKeepsItsRoute(t *testing.T) {
 	b := newBench(t)
 	s, r := b.edge()

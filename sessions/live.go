@@ -195,7 +195,7 @@ func (s *Service) end(e *live, o *op) {
 	case wishSettle:
 		s.beginSettle(e)
 	case wishAsk:
-		s.beginAsk(e)
+		s.askSoon(e)
 	case wishNothing:
 	}
 	if e.op == nil {

@@ -60,7 +60,7 @@ func (s *Service) reapLoop() {
 				if e.op != nil {
 					e.want(wishAsk)
 				} else if e.routed {
-					s.beginAsk(e)
+					s.askSoon(e)
 				}
 				e.mu.Unlock()
 				s.release(e)
@@ -73,37 +73,75 @@ func (s *Service) reapLoop() {
 }
 
 // ask begins to ask the container of an active session, by its record, unless something
-// else is being done to the session, or it was asked since.
+// else is being done to the session, or it was asked since. It waits for a place among
+// those that are asked at once, and only then is something done to the session: who
+// returns to it in the meantime is served.
 func (s *Service) ask(r Record) {
+	if !s.placeToAsk() {
+		return
+	}
 	e := s.hold(r.SessionID)
 	defer s.release(e)
 	e.publish(r)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	since := e.record.Version > r.Version && e.record.AskAt.After(time.Now()) // lists lag
-	if e.op == nil && !since {
-		s.beginAsk(e)
-	}
-}
-
-// beginAsk begins to ask a container, if there is one. e.mu is held.
-func (s *Service) beginAsk(e *live) {
-	if e.record.Status != StatusActive || e.deleted {
+	if e.op != nil || since {
+		<-s.asking
 		return
 	}
-	s.begin(e, opAsk, func(ctx context.Context, _ *op) {
-		select {
-		case s.asking <- struct{}{}:
-			defer func() { <-s.asking }()
-		case <-ctx.Done():
+	s.beginAsk(e)
+}
+
+// askSoon asks a container as soon as there is a place for it. e.mu is held.
+func (s *Service) askSoon(e *live) {
+	s.mu.Lock()
+	e.refs++
+	s.mu.Unlock()
+	running := s.spawn(func() {
+		defer s.release(e)
+		if !s.placeToAsk() {
 			return
 		}
 		e.mu.Lock()
-		r := e.record
-		e.mu.Unlock()
-		if r.Status == StatusActive {
-			s.askIdle(ctx, e, r)
+		defer e.mu.Unlock()
+		if e.op != nil {
+			<-s.asking
+			e.want(wishAsk)
+			return
 		}
+		s.beginAsk(e)
+	})
+	if !running {
+		s.mu.Lock()
+		e.refs-- // the caller holds another
+		s.mu.Unlock()
+	}
+}
+
+// placeToAsk waits for a place among the containers that are asked at once. It reports
+// false if the service closes.
+func (s *Service) placeToAsk() bool {
+	select {
+	case s.asking <- struct{}{}:
+		return true
+	case <-s.ctx.Done():
+		return false
+	}
+}
+
+// beginAsk begins to ask a container, if there is one, and then gives the place back that
+// was taken for it. Nothing is being done to the session, and e.mu is held.
+func (s *Service) beginAsk(e *live) {
+	done := func() { <-s.asking }
+	if e.record.Status != StatusActive || e.deleted || s.ctx.Err() != nil {
+		done()
+		return
+	}
+	r := e.record
+	s.begin(e, opAsk, func(ctx context.Context, _ *op) {
+		defer done()
+		s.askIdle(ctx, e, r)
 	})
 }
 

@@ -123,7 +123,7 @@ func (s *Service) settleOne(r Record) {
 	if e.routed && e.record.Status == StatusActive {
 		// Either it became ready since its record was read, or this edge never
 		// learned that its drain was written: asking tells.
-		s.beginAsk(e)
+		s.askSoon(e)
 		e.mu.Unlock()
 		return
 	}
