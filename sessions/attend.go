@@ -97,8 +97,11 @@ func (s *Service) keepUp(ctx context.Context, e *live) {
 		if !needed || ctx.Err() != nil {
 			return
 		}
-		if r.Status == StatusInitializing && !routed && r.address() != "" && s.accompany(ctx, e, r) {
-			wait = attendFirst
+		if r.Status == StatusInitializing && !routed && r.address() != "" {
+			began := time.Now()
+			if s.accompany(ctx, e, r) && time.Since(began) > attendMost {
+				wait = attendFirst // not for one that says again and again that it has failed
+			}
 		}
 		wait = min(wait, s.attendLongest(r))
 		if sleep(ctx, jitter(wait)) != nil {

@@ -108,7 +108,7 @@ func (h *held) write(ctx context.Context, next Record) (Record, error) {
 func (h *held) reread(ctx context.Context, next Record) (done bool, err error) {
 	now, err := h.s.get(ctx, next.SessionID)
 	switch {
-	case errors.Is(err, ErrUnavailable):
+	case errors.Is(asUnavailable(err), ErrUnavailable):
 		return false, nil
 	case err != nil:
 		return false, err
