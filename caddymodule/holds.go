@@ -55,7 +55,11 @@ func (h *Router) hold(w http.ResponseWriter, req *request, next caddyhttp.Handle
 	}
 	visitor, forget := untilHangup(req.r)
 	ctx, cancel := context.WithTimeout(visitor, req.decision.Hold)
-	view, err := req.live.service.Wait(ctx, id)
+	wait := req.live.service.Wait
+	if req.traits.Passive {
+		wait = req.live.service.WaitPassively
+	}
+	view, err := wait(ctx, id)
 	cancel()
 	forget()
 	h.app.state.held.give(id)

@@ -329,6 +329,20 @@ func TestSessionThatIsDueIsServedUntilItIsItsTurn(t *testing.T) {
 	b.eventually(func() bool { r, ok := s.Route(id); return ok && r.Epoch == 2 }, "it is woken")
 }
 
+// A monitor that waits for a session keeps no container running.
+func TestLostContainerIsNotWokenForWhoWaitsPassively(t *testing.T) {
+	b := newBench(t)
+	s, _ := b.edge()
+	id := b.sleeping(s, "bramble")
+	route := b.awake(s, id)
+	b.only().kill()
+	s.Lost(route, errors.New("connection reset"))
+	v, err := s.WaitPassively(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, sessions.StatusInactive, v.Record.Status)
+	assert.Len(t, b.machine.started(), 1)
+}
+
 func TestContainerThatAnswersAfterAllKeepsItsRoute(t *testing.T) {
 	b := newBench(t)
 	s, r := b.edge()

@@ -125,6 +125,8 @@ type Service struct {
 	settling chan struct{}
 	duty     duty
 	taken    chan struct{} // tells the sweep that the duty is this edge's now
+	orphans  sync.Map      // references of the containers without a session that are being stopped
+	ending   chan struct{} // has room for those that are stopped at once
 	// answering: leaseLoop has containers answered for that other edges doubt.
 	answering atomic.Bool
 
@@ -174,6 +176,7 @@ func New(o Options) *Service {
 		askAll:       make(chan struct{}, 1),
 		asking:       make(chan struct{}, maxAsking),
 		settling:     make(chan struct{}, maxSettling),
+		ending:       make(chan struct{}, maxOrphans),
 		taken:        make(chan struct{}, 1),
 		sightings:    sightings{seen: make(map[string]sighting)},
 		routes:       newRoutes(),

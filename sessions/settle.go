@@ -61,7 +61,7 @@ func (s *Service) beginSettle(e *live) *op {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		switch {
-		case len(e.watches) == 0:
+		case !e.wanted():
 		case err == nil && had && r.Status == StatusInactive,
 			// Another edge was quicker to see that it is lost.
 			anothers(err) && e.record.Status == StatusDraining:

@@ -20,6 +20,8 @@ const (
 	sweepMost = 10_000
 	// maxSettling is how many sessions are looked into at once by the sweep.
 	maxSettling = 16
+	// maxOrphans is how many containers without a session are stopped at once.
+	maxOrphans = 16
 )
 
 // always is after every AskAt.
@@ -184,9 +186,19 @@ func (s *Service) sweepContainer(c Container) {
 	if err == nil && r.HoldsSlot() && r.Epoch <= c.Epoch {
 		return
 	}
+	if _, already := s.orphans.LoadOrStore(c.Ref, true); already {
+		return // its stop lasts, or waits for its turn
+	}
 	s.log.Warn("stopping a container that belongs to no session", zap.String("session", c.SessionID),
 		zap.Int64("epoch", c.Epoch), zap.String("container", c.Ref))
 	s.wg.Go(func() {
+		defer s.orphans.Delete(c.Ref)
+		select {
+		case s.ending <- struct{}{}:
+			defer func() { <-s.ending }()
+		case <-s.ctx.Done():
+			return
+		}
 		ctx, cancel := context.WithTimeout(s.ctx, stopTimeout)
 		defer cancel()
 		if err := s.runner.Stop(ctx, c.Ref, "orphan"); err != nil && s.ctx.Err() == nil {

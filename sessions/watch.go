@@ -7,13 +7,17 @@ type Watch struct {
 	s *Service
 	e *live
 	c chan struct{}
+	// passive: whoever watches does not want the session awake for that.
+	passive bool
 }
 
 // Watch begins to follow a session. Its View has an empty Status until something is
 // known of the session; C tells when.
-func (s *Service) Watch(id string) *Watch {
+func (s *Service) Watch(id string) *Watch { return s.watch(id, false) }
+
+func (s *Service) watch(id string, passive bool) *Watch {
 	e := s.hold(id)
-	w := &Watch{s: s, e: e, c: make(chan struct{}, 1)}
+	w := &Watch{s: s, e: e, c: make(chan struct{}, 1), passive: passive}
 	e.mu.Lock()
 	e.watches[w] = struct{}{}
 	s.attend(e)
@@ -48,11 +52,30 @@ func (w *Watch) Close() {
 	w.s.release(w.e)
 }
 
+// wanted reports whether somebody watches who wants the session awake. e.mu is held.
+func (e *live) wanted() bool {
+	for w := range e.watches {
+		if !w.passive {
+			return true
+		}
+	}
+	return false
+}
+
 // Wait returns when the session is active, or has failed or is inactive and nobody on
 // this edge is about to wake it; at once if it is so already. Errors as of Lookup,
 // and those of ctx, which frees the caller's place at once.
 func (s *Service) Wait(ctx context.Context, id string) (View, error) {
-	w := s.Watch(id)
+	return s.wait(ctx, s.Watch(id), id)
+}
+
+// WaitPassively is Wait for one that wants no session awake: where its container is lost
+// meanwhile, it is not woken for that.
+func (s *Service) WaitPassively(ctx context.Context, id string) (View, error) {
+	return s.wait(ctx, s.watch(id, true), id)
+}
+
+func (s *Service) wait(ctx context.Context, w *Watch, id string) (View, error) {
 	defer w.Close()
 	v, err := s.Lookup(ctx, id)
 	if err != nil {
