@@ -3,6 +3,9 @@ package sessions_test
 import (
 	"context"
 	"fmt"
+	"net"
+	"slices"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -11,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/webordinary/router/configstore"
 	"github.com/webordinary/router/containerboot/bootapi"
 	"github.com/webordinary/router/sessions"
 )
@@ -427,6 +431,40 @@ func TestColdEdgeAnswersForAContainer(t *testing.T) {
 	b.eventually(func() bool { return b.record(id).Lease == nil }, "and says so")
 	assert.True(t, b.only().running())
 	b.startsOnce(id)
+}
+
+// An edge that is cut off doubts whatever it served: all of it gets an answer.
+func TestManyDoubtsAreAllAnswered(t *testing.T) {
+	b := newBench(t)
+	s, r := b.edge(patient)
+	b.swept(r)
+	const many = 150
+	b.put("many", many, func(*configstore.Client) {})
+	b.awake(s, b.sleeping(s, "bramble"))
+	host, digits, err := net.SplitHostPort(b.only().addr)
+	require.NoError(t, err)
+	port, err := strconv.Atoi(digits)
+	require.NoError(t, err)
+	var ids []string
+	for range many { // they stand for containers of their own
+		id := b.sleeping(s, "many")
+		ids = append(ids, id)
+		for _, e := range []sessions.Event{
+			{Kind: sessions.EventWake, Holder: "cut off", Start: sessions.Start{Token: sessions.Token(b.only().claimed().Token), Size: "small", At: time.Now()}},
+			{Kind: sessions.EventStarted, Container: b.only().ref, IP: host, Port: port},
+			{Kind: sessions.EventReady, AskAt: time.Now().Add(time.Hour)},
+			{Kind: sessions.EventDoubt, Holder: "cut off"},
+		} {
+			next, err := sessions.Next(b.record(id), e, time.Now())
+			require.NoError(t, err)
+			_, err = b.registry.Registry.Update(t.Context(), next, many)
+			require.NoError(t, err)
+		}
+	}
+	sessions.SweepRecords(s)
+	b.eventually(func() bool {
+		return !slices.ContainsFunc(ids, func(id string) bool { return b.record(id).Lease != nil })
+	}, "each is answered for, by one look")
 }
 
 // A container that hangs, whoever asks it, is replaced.
