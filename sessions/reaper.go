@@ -154,8 +154,12 @@ func (s *Service) askIdle(ctx context.Context, e *live, r Record) {
 	}
 	h := newHeld(s, e, r, time.Now())
 	reply, err := s.question(ctx, e, r, limits)
-	if ctx.Err() != nil || bootapi.Exhausted(err) {
-		return // it was not asked, and stays due
+	if ctx.Err() != nil {
+		return
+	}
+	if bootapi.Exhausted(err) { // it was not asked, and stays due
+		s.passDuty(ctx)
+		return
 	}
 	if err != nil || reply.Ending {
 		s.unanswered(ctx, h, limits, err)
