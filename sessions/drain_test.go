@@ -109,8 +109,8 @@ func TestDrainOfADeadEdgeWhereNoContainerIsReached(t *testing.T) {
 	b.lostPatience = 100 * time.Millisecond
 	first, id, committing := draining(t, b, &script{})
 	b.close(first)
+	b.only().come() // before it can answer the dead edge's last question
 	close(committing)
-	b.only().come()
 	healthy := b.sharing(patient) // looks when it is told to
 	cutOff := b.sharing(b.lease(3 * time.Second))
 	cutOff.noRoute.Store(true)
