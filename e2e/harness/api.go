@@ -131,13 +131,14 @@ type Socket struct {
 	conn *websocket.Conn
 }
 
-// OpenSocket opens a WebSocket to a path of the session.
-func (s *Session) OpenSocket(path string) *Socket {
+// OpenSocket opens a WebSocket to a path of the session, of a subprotocol if one is named.
+func (s *Session) OpenSocket(path string, protocol ...string) *Socket {
 	t := s.edge.t
 	t.Helper()
 	origin := fmt.Sprintf("http://%s:%d", s.host, s.edge.HTTPPort)
 	config, err := websocket.NewConfig("ws"+origin[len("http"):]+s.Path(path), origin)
 	require.NoError(t, err)
+	config.Protocol = protocol
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var d net.Dialer
@@ -158,4 +159,12 @@ func (s *Socket) Echoes(message string) {
 	var back string
 	require.NoError(s.t, websocket.Message.Receive(s.conn, &back), "the socket was closed")
 	require.Equal(s.t, message, back)
+}
+
+// Send sends a message and does not wait for its echo. It fails once the socket is closed.
+func (s *Socket) Send(message string) error {
+	if err := s.conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		return err
+	}
+	return websocket.Message.Send(s.conn, message)
 }
