@@ -146,16 +146,20 @@ func adminStatus(_ *http.Request, app *App, live *running) (any, error) {
 
 // sessionInfo is a session as the CLI and the admin API show it: never with its token.
 type sessionInfo struct {
-	SessionID     string            `json:"sessionId"`
-	ClientID      string            `json:"clientId"`
-	UserID        string            `json:"userId,omitempty"`
-	ThreadID      string            `json:"threadId"`
-	EditBranch    string            `json:"editBranch"`
-	PreviewURL    string            `json:"previewUrl"`
-	Status        sessions.Status   `json:"status"`
-	Epoch         int64             `json:"epoch"`
-	CreatedAt     time.Time         `json:"createdAt"`
-	LastActivity  time.Time         `json:"lastActivity"`
+	SessionID    string          `json:"sessionId"`
+	ClientID     string          `json:"clientId"`
+	UserID       string          `json:"userId,omitempty"`
+	ThreadID     string          `json:"threadId"`
+	EditBranch   string          `json:"editBranch"`
+	PreviewURL   string          `json:"previewUrl"`
+	Status       sessions.Status `json:"status"`
+	Epoch        int64           `json:"epoch"`
+	CreatedAt    time.Time       `json:"createdAt"`
+	LastActivity time.Time       `json:"lastActivity"`
+	// Container is the runner's reference to the container, and HeldBy the edge that is
+	// waking the session or putting it to sleep.
+	Container     string            `json:"taskArn,omitempty"`
+	HeldBy        string            `json:"heldBy,omitempty"`
 	ContainerIP   string            `json:"containerIp,omitempty"`
 	ContainerPort int               `json:"containerPort,omitempty"`
 	Failure       *sessions.Failure `json:"failure,omitempty"`
@@ -170,13 +174,17 @@ type sessionInfo struct {
 }
 
 func describeSession(r sessions.Record) sessionInfo {
-	return sessionInfo{
+	info := sessionInfo{
 		SessionID: r.SessionID, ClientID: r.ClientID, UserID: r.UserID, ThreadID: r.ThreadID,
 		EditBranch: r.EditBranch, PreviewURL: r.PreviewURL, Status: r.Status, Epoch: r.Epoch,
 		CreatedAt: r.CreatedAt, LastActivity: r.LastActivity,
-		ContainerIP: r.ContainerIP, ContainerPort: r.ContainerPort, Failure: r.Failure,
-		Awake: r.Awake, AskAt: r.AskAt,
+		Container: r.Container, ContainerIP: r.ContainerIP, ContainerPort: r.ContainerPort,
+		Failure: r.Failure, Awake: r.Awake, AskAt: r.AskAt,
 	}
+	if r.Lease != nil {
+		info.HeldBy = r.Lease.Holder
+	}
+	return info
 }
 
 func describeView(v sessions.View) sessionInfo {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -201,6 +202,12 @@ func (c *cli) printSession(s sessionInfo) error {
 		{"preview", s.PreviewURL},
 		{"last activity", s.LastActivity.Format(time.RFC3339)},
 	}
+	if s.Container != "" {
+		rows = append(rows, []string{"container", fmt.Sprintf("%s (wake %d)", s.Container, s.Epoch)})
+	}
+	if s.HeldBy != "" {
+		rows = append(rows, []string{"held by", s.HeldBy})
+	}
 	if a := s.Awake; a != nil {
 		rows = append(rows, []string{"awake", cmp.Or(a.Reason, "last used by: "+cmp.Or(a.Activity, "nobody"))})
 	}
@@ -214,9 +221,23 @@ func (c *cli) printSession(s sessionInfo) error {
 		rows = append(rows, []string{"user", s.UserID})
 	}
 	if s.Failure != nil {
-		rows = append(rows, []string{"failure", fmt.Sprintf("%s: %s", s.Failure.Phase, s.Failure.Cause)})
+		rows = append(rows, []string{"failure", fmt.Sprintf("%s: %s", s.Failure.Phase, s.Failure.Cause)},
+			[]string{"failed at", fmt.Sprintf("%s, %d in a row", s.Failure.At.Format(time.RFC3339), s.Failure.Attempts)})
+		for line := range strings.Lines(strings.TrimSpace(s.Failure.Detail)) {
+			rows = append(rows, []string{"detail", printable(line)})
+		}
 	}
 	return c.printTable(rows)
+}
+
+// printable is a line of a client's tools without what would steer a terminal.
+func printable(line string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, line))
 }
 
 func runSessionWake(ctx context.Context, c *cli, args []string) error {
