@@ -38,8 +38,7 @@ The plan is printed first; it is carried out with --yes, or after asking on a te
 Rows that are faulty or in conflict are listed and left as they are, the others are
 written, and the exit code is 1. After an interruption the same command again does
 what is not done yet.`
-	cmd.Flags().Bool("yes", false, "carry the plan out without asking")
-	cmd.Flags().Bool("dry-run", false, "print the plan, and write nothing")
+	addPlanFlags(cmd)
 	return cmd
 }
 
@@ -58,16 +57,9 @@ type refusedClient struct {
 }
 
 func runClientImport(ctx context.Context, c *cli, args []string) error {
-	yes, err := c.cmd.Flags().GetBool("yes")
+	yes, dry, err := planFlags(c.cmd)
 	if err != nil {
 		return err
-	}
-	dry, err := c.cmd.Flags().GetBool("dry-run")
-	if err != nil {
-		return err
-	}
-	if yes && dry {
-		return errors.New("--yes and --dry-run exclude each other")
 	}
 	return c.withStore(func(store configstore.Store) error {
 		plan, err := c.planImport(ctx, store, args)

@@ -23,8 +23,7 @@ names the tasks that may still run, for you to stop.
 The plan is printed first; it is carried out with --yes, or after asking on a terminal.
 Rows that are faulty are listed and left as they are, and the exit code is 1. It may be
 repeated, and goes on where it was interrupted.`
-	cmd.Flags().Bool("yes", false, "carry the plan out without asking")
-	cmd.Flags().Bool("dry-run", false, "print the plan, and write nothing")
+	addPlanFlags(cmd)
 	cmd.ValidArgsFunction = cobra.NoFileCompletions
 	return cmd
 }
@@ -37,16 +36,9 @@ type importedSessions struct {
 }
 
 func runSessionImport(ctx context.Context, c *cli, _ []string) error {
-	yes, err := c.cmd.Flags().GetBool("yes")
+	yes, dry, err := planFlags(c.cmd)
 	if err != nil {
 		return err
-	}
-	dry, err := c.cmd.Flags().GetBool("dry-run")
-	if err != nil {
-		return err
-	}
-	if yes && dry {
-		return errors.New("--yes and --dry-run exclude each other")
 	}
 	importer, ok := c.app.registry.(SessionImporter)
 	if !ok {

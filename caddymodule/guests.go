@@ -124,6 +124,24 @@ func checkTogether(registryRaw, runnerRaw json.RawMessage) error {
 		runnerName, registryName)
 }
 
+// unmarshalRunner reads a runner's block, an option at a time, and checks the whole: a
+// fault is told with the line of the file.
+func unmarshalRunner(d *caddyfile.Dispenser, option func(*caddyfile.Dispenser) error, validate func() error) error {
+	d.Next()
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for d.NextBlock(0) {
+		if err := option(d); err != nil {
+			return err
+		}
+	}
+	if err := validate(); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
+}
+
 // guestNames lists the modules of a namespace for a message.
 func guestNames(namespace string) string {
 	modules := caddy.GetModules(namespace)

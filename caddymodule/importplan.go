@@ -1,8 +1,11 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	"github.com/webordinary/router/configstore/bulk"
 )
@@ -87,4 +90,24 @@ func showDetails(b *strings.Builder, plan bulk.Plan) {
 			fmt.Fprintf(b, "%s: beside the configuration, not kept: %s\n", row.ClientID, strings.Join(row.Left, ", "))
 		}
 	}
+}
+
+// addPlanFlags gives a command that shows what it would write, and asks, its two flags.
+func addPlanFlags(cmd *cobra.Command) {
+	cmd.Flags().Bool("yes", false, "carry the plan out without asking")
+	cmd.Flags().Bool("dry-run", false, "print the plan, and write nothing")
+}
+
+// planFlags returns them.
+func planFlags(cmd *cobra.Command) (yes, dry bool, err error) {
+	if yes, err = cmd.Flags().GetBool("yes"); err != nil {
+		return false, false, err
+	}
+	if dry, err = cmd.Flags().GetBool("dry-run"); err != nil {
+		return false, false, err
+	}
+	if yes && dry {
+		return false, false, errors.New("--yes and --dry-run exclude each other")
+	}
+	return yes, dry, nil
 }

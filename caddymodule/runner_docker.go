@@ -222,19 +222,7 @@ func (r *DockerRunner) Validate() error {
 // Memory has a unit (2GiB); processes are 512 unless they are given. An empty text means
 // the default.
 func (r *DockerRunner) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next()
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for d.NextBlock(0) {
-		if err := r.unmarshalOption(d); err != nil {
-			return err
-		}
-	}
-	if err := r.Validate(); err != nil {
-		return d.WrapErr(err)
-	}
-	return nil
+	return unmarshalRunner(d, r.unmarshalOption, r.Validate)
 }
 
 func (r *DockerRunner) unmarshalOption(d *caddyfile.Dispenser) error {

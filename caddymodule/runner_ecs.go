@@ -168,19 +168,7 @@ func (r *ECSRunner) Validate() error {
 // size and capacity_provider may be given once for each size and provider; the weight
 // of a provider is 1 unless it is given. CPU is in units of 1/1024 of a core, memory in MiB.
 func (r *ECSRunner) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next()
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for d.NextBlock(0) {
-		if err := r.unmarshalOption(d); err != nil {
-			return err
-		}
-	}
-	if err := r.Validate(); err != nil {
-		return d.WrapErr(err)
-	}
-	return nil
+	return unmarshalRunner(d, r.unmarshalOption, r.Validate)
 }
 
 func (r *ECSRunner) unmarshalOption(d *caddyfile.Dispenser) error {

@@ -82,11 +82,7 @@ func (r *ProcessRunner) Validate() error {
 //		api_upstream <origin>
 //	}
 func (r *ProcessRunner) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next()
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for d.NextBlock(0) {
+	return unmarshalRunner(d, func(d *caddyfile.Dispenser) error {
 		option := d.Val()
 		to, ok := map[string]*string{"binary": &r.Binary, "api_upstream": &r.APIUpstream}[option]
 		if !ok {
@@ -98,11 +94,8 @@ func (r *ProcessRunner) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if !d.AllArgs(to) {
 			return d.ArgErr()
 		}
-	}
-	if err := r.Validate(); err != nil {
-		return d.WrapErr(err)
-	}
-	return nil
+		return nil
+	}, r.Validate)
 }
 
 // Interface guards

@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/internal/dynamo"
 )
 
 // The attributes of a client's row. Those of the older tools are clientId, config and,
@@ -51,7 +52,7 @@ func (r row) record() configstore.Record {
 func (r row) decode() (configstore.Client, error) {
 	if v, ok := r[attrVersion]; ok {
 		if n, ok := numberOf(v); !ok || n < 0 {
-			return configstore.Client{}, errors.New("version: must be a whole number, got " + kindOf(v))
+			return configstore.Client{}, errors.New("version: must be a whole number, got " + dynamo.TypeName(v))
 		}
 	}
 	v, ok := r[attrConfig]
@@ -60,7 +61,7 @@ func (r row) decode() (configstore.Client, error) {
 	}
 	config, ok := v.(*types.AttributeValueMemberM)
 	if !ok {
-		return configstore.Client{}, errors.New("config: must be a map, got " + kindOf(v))
+		return configstore.Client{}, errors.New("config: must be a map, got " + dynamo.TypeName(v))
 	}
 	client, err := configstore.DecodeStored(appendJSON(nil, config))
 	if err != nil {

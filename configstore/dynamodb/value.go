@@ -40,28 +40,6 @@ func numberOf(v types.AttributeValue) (int64, bool) {
 	return i, err == nil
 }
 
-// kindOf names the type of an attribute in messages.
-func kindOf(v types.AttributeValue) string {
-	switch v.(type) {
-	case *types.AttributeValueMemberS:
-		return "a string"
-	case *types.AttributeValueMemberN:
-		return "a number"
-	case *types.AttributeValueMemberBOOL:
-		return "a boolean"
-	case *types.AttributeValueMemberM:
-		return "a map"
-	case *types.AttributeValueMemberL:
-		return "a list"
-	case *types.AttributeValueMemberNULL:
-		return "null"
-	case *types.AttributeValueMemberB:
-		return "binary data"
-	default:
-		return "a set"
-	}
-}
-
 // appendJSON appends an attribute in JSON, compact and with sorted names. Sets become
 // arrays, binary data base64: enough to read them, not to write them back; see keepTypes.
 func appendJSON(b []byte, v types.AttributeValue) []byte {

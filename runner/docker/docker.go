@@ -44,6 +44,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/internal/keylock"
 	"github.com/webordinary/router/sessions"
 )
 
@@ -95,8 +96,8 @@ type Runner struct {
 
 	mu     sync.Mutex
 	closed bool
-	busy   map[string]chan struct{} // sessions in a critical section; see exclusive
-	ending map[string]*ending       // containers that are being stopped, by id
+	busy   keylock.Locks      // by session; between processes the names of containers do it
+	ending map[string]*ending // containers that are being stopped, by id
 }
 
 // New returns a runner. It asks nothing of the engine, which need not be there yet; in
@@ -117,7 +118,7 @@ func New(o Options) (*Runner, error) {
 	}
 	r := &Runner{
 		cli: cli, host: cli.DaemonHost(), deployment: o.Deployment, grace: (o.StopGrace + time.Second - 1).Truncate(time.Second), log: o.Logger,
-		negotiating: make(chan struct{}, 1), busy: map[string]chan struct{}{}, ending: map[string]*ending{},
+		negotiating: make(chan struct{}, 1), ending: map[string]*ending{},
 	}
 	if err := r.SetTunables(o.Tunables); err != nil {
 		return nil, errors.Join(err, cli.Close())
@@ -190,32 +191,6 @@ func (r *Runner) enter(ctx context.Context) (_ context.Context, leave func(), er
 		cancel()
 		r.underway.Done()
 	}, nil
-}
-
-// exclusive lets one caller at a time of this process deal with a session; unlock must
-// be called. Between processes the name of the session's container does it.
-func (r *Runner) exclusive(ctx context.Context, sessionID string) (unlock func(), err error) {
-	for {
-		r.mu.Lock()
-		ahead, taken := r.busy[sessionID]
-		if !taken {
-			mine := make(chan struct{})
-			r.busy[sessionID] = mine
-			r.mu.Unlock()
-			return func() {
-				r.mu.Lock()
-				delete(r.busy, sessionID)
-				r.mu.Unlock()
-				close(mine)
-			}, nil
-		}
-		r.mu.Unlock()
-		select {
-		case <-ahead:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
 }
 
 // Close waits for what is under way, or gives it up when ctx ends. The containers run on.

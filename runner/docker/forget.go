@@ -29,7 +29,7 @@ func (r *Runner) forget(ctx context.Context, id string) error {
 		return err
 	}
 	defer leave()
-	unlock, err := r.exclusive(ctx, id)
+	unlock, err := r.busy.Lock(ctx, id)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ import (
 func TestRootIsReadOnly(t *testing.T) {
 	d := deploy(t, nil)
 	c := d.start(d.runner(), request("one", 1))
-	for _, path := range []string{"/file", "/etc/file", "/usr/local/bin/file", "/root/file", "/var/tmp/file"} {
+	for _, path := range []string{"/file", "/etc/file", "/usr/local/bin/file", "/opt/file", "/var/tmp/file"} {
 		out, status := d.exec(c, "echo x >"+path)
 		assert.NotZero(t, status, path)
 		assert.Contains(t, out, "Read-only file system", path)

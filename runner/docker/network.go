@@ -16,7 +16,7 @@ import (
 
 // network returns the id of a client's network, and makes it where there is none.
 func (r *Runner) network(ctx context.Context, t *Tunables, clientID string) (id string, err error) {
-	unlock, err := r.exclusive(ctx, clientKey(clientID))
+	unlock, err := r.busy.Lock(ctx, clientKey(clientID))
 	if err != nil {
 		return "", err
 	}

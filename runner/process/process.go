@@ -35,6 +35,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/internal/keylock"
 	"github.com/webordinary/router/sessions"
 )
 
@@ -72,9 +73,9 @@ type Runner struct {
 
 	mu       sync.Mutex
 	closed   bool
-	children map[string]*child        // by session id, until they have ended
-	former   map[string]state         // containers of an earlier process that still run
-	busy     map[string]chan struct{} // sessions in a critical section; see exclusive
+	children map[string]*child // by session id, until they have ended
+	former   map[string]state  // containers of an earlier process that still run
+	busy     keylock.Locks     // by session
 }
 
 // New returns a runner, which starts no container by itself. It fails if another edge
@@ -96,7 +97,7 @@ func New(o Options) (_ *Runner, err error) {
 	}
 	run := &Runner{
 		dataDir: dataDir, grace: o.StopGrace, log: o.Logger, surveyed: make(chan struct{}),
-		children: map[string]*child{}, former: map[string]state{}, busy: map[string]chan struct{}{},
+		children: map[string]*child{}, former: map[string]state{},
 	}
 	if err := run.SetTunables(o.Tunables); err != nil {
 		return nil, err
@@ -160,31 +161,6 @@ func (r *Runner) usable() error {
 		return errClosed
 	}
 	return nil
-}
-
-// exclusive lets one caller at a time deal with a session; unlock must be called.
-func (r *Runner) exclusive(ctx context.Context, sessionID string) (unlock func(), err error) {
-	for {
-		r.mu.Lock()
-		ahead, taken := r.busy[sessionID]
-		if !taken {
-			mine := make(chan struct{})
-			r.busy[sessionID] = mine
-			r.mu.Unlock()
-			return func() {
-				r.mu.Lock()
-				delete(r.busy, sessionID)
-				r.mu.Unlock()
-				close(mine)
-			}, nil
-		}
-		r.mu.Unlock()
-		select {
-		case <-ahead:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
 }
 
 // child returns the running container of a session that this process started, or nil.

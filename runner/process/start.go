@@ -58,7 +58,7 @@ func (r *Runner) start(ctx context.Context, req sessions.StartRequest) (sessions
 	if err := r.usable(); err != nil {
 		return sessions.Container{}, err
 	}
-	unlock, err := r.exclusive(ctx, req.SessionID)
+	unlock, err := r.busy.Lock(ctx, req.SessionID)
 	if err != nil {
 		return sessions.Container{}, err
 	}

@@ -37,7 +37,7 @@ func (r *Runner) stop(ctx context.Context, id string, epoch int64, reason string
 		reason = "stopped"
 	}
 	// A start under way has to finish first: it may be that of this container.
-	unlock, err := r.exclusive(ctx, id)
+	unlock, err := r.busy.Lock(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (r *Runner) outlive(dir string, s state) {
 // sweep kills what a container of an earlier process left behind, unless it has a
 // successor already: whose processes live in the same folder, and who has swept it.
 func (r *Runner) sweep(dir string, s state) {
-	unlock, err := r.exclusive(r.life, s.SessionID)
+	unlock, err := r.busy.Lock(r.life, s.SessionID)
 	if err != nil {
 		return // closed
 	}

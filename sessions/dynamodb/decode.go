@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/internal/dynamo"
 	"github.com/webordinary/router/sessions"
 )
 
@@ -126,7 +127,7 @@ func (d *decoder) text(it item, attr string) string {
 	s, ok := v.(*types.AttributeValueMemberS)
 	if !ok {
 		if !missing(v) {
-			d.fault(attr, "must be a string, is %s", typeOf(v))
+			d.fault(attr, "must be a string, is %s", dynamo.TypeName(v))
 		}
 		return ""
 	}
@@ -139,7 +140,7 @@ func (d *decoder) number(it item, attr string) int64 {
 	n, ok := v.(*types.AttributeValueMemberN)
 	if !ok {
 		if !missing(v) {
-			d.fault(attr, "must be a number, is %s", typeOf(v))
+			d.fault(attr, "must be a number, is %s", dynamo.TypeName(v))
 		}
 		return 0
 	}
@@ -163,7 +164,7 @@ func (d *decoder) boolean(it item, attr string) bool {
 	b, ok := v.(*types.AttributeValueMemberBOOL)
 	if !ok {
 		if !missing(v) {
-			d.fault(attr, "must be a boolean, is %s", typeOf(v))
+			d.fault(attr, "must be a boolean, is %s", dynamo.TypeName(v))
 		}
 		return false
 	}
@@ -176,7 +177,7 @@ func (d *decoder) members(it item, attr string) item {
 	m, ok := v.(*types.AttributeValueMemberM)
 	if !ok {
 		if !missing(v) {
-			d.fault(attr, "must be a map, is %s", typeOf(v))
+			d.fault(attr, "must be a map, is %s", dynamo.TypeName(v))
 		}
 		return nil
 	}
@@ -194,7 +195,7 @@ func (d *decoder) moment(it item, attr string) time.Time {
 		s = v.Value
 	default:
 		if !missing(v) {
-			d.fault(attr, "must be a time, is %s", typeOf(v))
+			d.fault(attr, "must be a time, is %s", dynamo.TypeName(v))
 		}
 		return time.Time{}
 	}

@@ -48,23 +48,3 @@ func setOf(v types.AttributeValue) []string {
 	}
 	return s.Value
 }
-
-// typeOf names the type of an attribute in messages.
-func typeOf(v types.AttributeValue) string {
-	switch v.(type) {
-	case *types.AttributeValueMemberS:
-		return "a string"
-	case *types.AttributeValueMemberN:
-		return "a number"
-	case *types.AttributeValueMemberBOOL:
-		return "a boolean"
-	case *types.AttributeValueMemberM:
-		return "a map"
-	case *types.AttributeValueMemberL:
-		return "a list"
-	case *types.AttributeValueMemberB:
-		return "binary data"
-	default:
-		return "a set"
-	}
-}
