@@ -156,8 +156,8 @@ type sessionInfo struct {
 	Epoch        int64           `json:"epoch"`
 	CreatedAt    time.Time       `json:"createdAt"`
 	LastActivity time.Time       `json:"lastActivity"`
-	// Container is the runner's reference to the container, and HeldBy the edge that is
-	// waking the session or putting it to sleep.
+	// Container is the runner's reference to the container, and HeldBy the edge that is at
+	// work on it: waking it, putting it to sleep, or finding out what became of it.
 	Container     string            `json:"taskArn,omitempty"`
 	HeldBy        string            `json:"heldBy,omitempty"`
 	ContainerIP   string            `json:"containerIp,omitempty"`

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	dynamodbstore "github.com/webordinary/router/configstore/dynamodb"
+	"github.com/webordinary/router/internal/dynamo"
 	"github.com/webordinary/router/internal/dynamodblocal"
 )
 
@@ -88,7 +89,7 @@ func TestImportUpgradesRowsOfOlderTools(t *testing.T) {
 	c, prefix := newDynamoDBCLI(t)
 	_, _, err := c.run("", "tables", "create")
 	require.NoError(t, err)
-	client, err := dynamodbstore.NewClient(t.Context(), dynamodbstore.ClientOptions{})
+	client, err := dynamo.NewClient(t.Context(), dynamo.ClientOptions{})
 	require.NoError(t, err)
 	table := dynamodbstore.TableNames(prefix).ClientConfigs
 	text := func(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }

@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
 
+	"github.com/webordinary/router/containerboot/bootapi"
 	"github.com/webordinary/router/runner/process"
 	"github.com/webordinary/router/sessions"
 )
@@ -69,7 +70,7 @@ func (r *ProcessRunner) Validate() error {
 	if r.APIUpstream == "" {
 		return nil
 	}
-	if err := process.CheckUpstream(r.APIUpstream); err != nil {
+	if err := bootapi.CheckUpstream(r.APIUpstream); err != nil {
 		return fmt.Errorf("api_upstream: %w", err)
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/webordinary/router/configstore"
 	"github.com/webordinary/router/configstore/dynamodb"
+	"github.com/webordinary/router/internal/dynamo"
 )
 
 func init() {
@@ -76,7 +77,7 @@ func (s *DynamoDBConfigStore) Identity(string) string {
 func (s *DynamoDBConfigStore) tables() dynamodb.Tables { return dynamodb.TableNames(s.TablePrefix) }
 
 func (s *DynamoDBConfigStore) client(ctx context.Context) (*awsdynamodb.Client, error) {
-	return dynamodb.NewClient(ctx, dynamodb.ClientOptions{Region: s.Region, Endpoint: s.Endpoint})
+	return dynamo.NewClient(ctx, dynamo.ClientOptions{Region: s.Region, Endpoint: s.Endpoint})
 }
 
 // OpenConfigStore returns the store. Whether the tables are there, its calls find out.

@@ -116,7 +116,7 @@ func (x *session) produceDev(ctx context.Context, kind buildKind) error {
 func (x *session) switchTo(ctx context.Context, s *serving, o site.Output) error {
 	s.idle = make(chan struct{})
 	o.Program, o.Released = s.program, func() { close(s.idle) }
-	if err := x.site.SwitchTo(o); err != nil {
+	if err := x.site.Switch(o); err != nil {
 		s.end(context.WithoutCancel(ctx))
 		return fmt.Errorf("serving the build: %w", err)
 	}

@@ -50,13 +50,9 @@ func (s *Service) attend(e *live) {
 		return
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
-	s.mu.Lock()
-	e.refs++
-	s.mu.Unlock()
 	s.attended.Add(1)
 	e.unattend = cancel
-	running := s.spawn(func() {
-		defer s.release(e)
+	running := s.spawnFor(e, func() {
 		s.keepUp(ctx, e)
 		cancel()
 		s.attended.Add(-1)
@@ -69,9 +65,6 @@ func (s *Service) attend(e *live) {
 		cancel()
 		s.attended.Add(-1)
 		e.unattend = nil
-		s.mu.Lock()
-		e.refs-- // the caller holds another
-		s.mu.Unlock()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/webordinary/router/configstore"
 	"github.com/webordinary/router/containerboot/bootapi"
 )
 
@@ -82,7 +83,7 @@ func (s *Service) callOff(ctx context.Context, h *held, why Awake, idle time.Dur
 	r := h.record()
 	limits, err := s.limits(ctx, r.ClientID)
 	if err != nil {
-		limits = limitsOf(defaultIdle, 0)
+		limits = s.limitsFor(configstore.Settings{})
 	}
 	now := time.Now().UTC()
 	why.At, why.Activity, why.Reason = now, clip(why.Activity, maxStep), clip(why.Reason, maxRefusal)

@@ -45,11 +45,8 @@ func (s *Service) dutyLoop() {
 	s.giveDuty(context.WithoutCancel(s.ctx)) // to another, which need not wait
 }
 
-// dutyTimeout bounds a call about the duty, so that there is time for the next one.
-func (s *Service) dutyTimeout() time.Duration { return max(s.renewEvery(), time.Second) }
-
 func (s *Service) lookAtDuty() {
-	ctx, cancel := context.WithTimeout(s.ctx, s.dutyTimeout())
+	ctx, cancel := context.WithTimeout(s.ctx, s.tryFor())
 	defer cancel()
 	now, err := s.registry.Duty(ctx)
 	if err == nil && s.duty.free(now, s.edge, s.lease) {
@@ -109,7 +106,7 @@ func (s *Service) passDuty(ctx context.Context) {
 // giveDuty writes that nobody has the duty, if it is this edge's, which may have taken
 // or renewed it without knowing yet.
 func (s *Service) giveDuty(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, s.dutyTimeout())
+	ctx, cancel := context.WithTimeout(ctx, s.tryFor())
 	defer cancel()
 	now, err := s.registry.Duty(ctx)
 	if err == nil && now.Holder == s.edge {

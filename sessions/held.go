@@ -97,7 +97,7 @@ func (h *held) apply(ctx context.Context, ev Event) error {
 // write is one try. A registry that says nothing must not cost the lease: that is what
 // the next try is for.
 func (h *held) write(ctx context.Context, next Record) (Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, max(h.s.renewEvery(), time.Second))
+	ctx, cancel := context.WithTimeout(ctx, h.s.tryFor())
 	defer cancel()
 	// No limit: a slot is only ever taken by a wake, which does not come here.
 	return h.s.update(ctx, next, 0)

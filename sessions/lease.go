@@ -25,6 +25,9 @@ func (s *Service) leaseMargin() time.Duration { return s.lease / 5 }
 // renewEvery is how often leases are renewed, and others' looked at.
 func (s *Service) renewEvery() time.Duration { return max(s.lease/3, time.Millisecond) }
 
+// tryFor bounds one call about a lease, so that there is time for the next one.
+func (s *Service) tryFor() time.Duration { return max(s.renewEvery(), time.Second) }
+
 // othersLease reports whether another edge's lease on a session must be respected.
 func (s *Service) othersLease(r Record) bool {
 	return r.Lease != nil && r.Lease.Holder != s.edge && !s.exclusive && s.sightings.age(r) < s.lease
@@ -67,7 +70,7 @@ func (s *Service) leaseLoop() {
 // the containers that another edge cannot reach. A registry that says nothing must not
 // cost a container its answer: that is what the next look is for.
 func (s *Service) sweepRecords() {
-	ctx, cancel := context.WithTimeout(s.ctx, max(s.renewEvery(), time.Second))
+	ctx, cancel := context.WithTimeout(s.ctx, s.tryFor())
 	defer cancel()
 	records, err := s.registry.Unsettled(ctx, sweepMost)
 	if err != nil {

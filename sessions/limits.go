@@ -24,21 +24,16 @@ type limits struct {
 	lifetime time.Duration // so long ago it was woken; zero: no limit
 }
 
-// limitsOf are limits of which the idle timeout may be missing.
-func limitsOf(idle, lifetime time.Duration) limits {
-	if idle <= 0 {
-		idle = defaultIdle
-	}
-	return limits{idle: idle, lifetime: max(0, lifetime)}
-}
-
 // limitsFor are the limits by a client's settings, and the operator's.
 func (s *Service) limitsFor(c configstore.Settings) limits {
 	idle := time.Duration(c.IdleTimeoutMinutes) * time.Minute
 	if d := s.tunables.Load().IdleTimeout; d > 0 {
 		idle = d
 	}
-	return limitsOf(idle, time.Duration(c.MaxLifetimeMinutes)*time.Minute)
+	if idle <= 0 {
+		idle = defaultIdle
+	}
+	return limits{idle: idle, lifetime: max(0, time.Duration(c.MaxLifetimeMinutes)*time.Minute)}
 }
 
 // limits returns a client's limits: from memory where Options.Settings is set. For a

@@ -95,11 +95,7 @@ func (s *Service) ask(r Record) {
 
 // askSoon asks a container as soon as there is a place for it. e.mu is held.
 func (s *Service) askSoon(e *live) {
-	s.mu.Lock()
-	e.refs++
-	s.mu.Unlock()
-	running := s.spawn(func() {
-		defer s.release(e)
+	s.spawnFor(e, func() {
 		if !s.placeToAsk() {
 			return
 		}
@@ -112,11 +108,6 @@ func (s *Service) askSoon(e *live) {
 		}
 		s.beginAsk(e)
 	})
-	if !running {
-		s.mu.Lock()
-		e.refs-- // the caller holds another
-		s.mu.Unlock()
-	}
 }
 
 // placeToAsk waits for a place among the containers that are asked at once. It reports

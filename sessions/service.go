@@ -2,7 +2,6 @@ package sessions
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -149,7 +148,7 @@ func New(o Options) *Service {
 		o.Logger = zap.NewNop()
 	}
 	if o.EdgeID == "" {
-		o.EdgeID = "edge-" + rand.Text()[:10]
+		o.EdgeID = NewEdgeID()
 	}
 	if o.Lease <= 0 {
 		o.Lease = defaultLease
@@ -208,6 +207,21 @@ func (s *Service) spawn(fn func()) bool {
 		return false
 	}
 	s.wg.Go(fn)
+	return true
+}
+
+// spawnFor is spawn for work on a session, whose entry stays until fn returns.
+func (s *Service) spawnFor(e *live, fn func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	e.refs++
+	s.wg.Go(func() {
+		defer s.release(e)
+		fn()
+	})
 	return true
 }
 

@@ -132,7 +132,7 @@ func (s *Store) cancellation(ctx context.Context, canceled *types.TransactionCan
 	}
 	switch {
 	case throttled:
-		return fmt.Errorf("%w: %w", errThrottled, errContended)
+		return fmt.Errorf("%w: %w", dynamo.ErrThrottled, errContended)
 	case contended:
 		return errContended
 	default:

@@ -7,9 +7,6 @@ import (
 	"github.com/webordinary/router/internal/dynamo"
 )
 
-// errThrottled is part of the error of a call that DynamoDB refused for its rate.
-var errThrottled = dynamo.ErrThrottled
-
 // translate says what a failed call means, and what to do. All but a refusal of the request
 // itself is ErrUnavailable. tables are those that the call was about.
 func (s *Store) translate(ctx context.Context, err error, tables ...string) error {

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/internal/dynamo"
 	"github.com/webordinary/router/internal/dynamodblocal"
 	"github.com/webordinary/router/internal/freeport"
 )
@@ -142,7 +143,7 @@ func TestThrottledTransaction(t *testing.T) {
 	tx := new(transaction)
 	tx.check(s.tables.ClientConfigs, rowKey("a"), absent(attrClientID))
 	err := s.commit(t.Context(), tx)
-	require.ErrorIs(t, err, errThrottled)
+	require.ErrorIs(t, err, dynamo.ErrThrottled)
 	require.ErrorIs(t, err, errContended, "it begins anew")
 
 	s = answering(t, 400, 0, `{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","message":"Transaction cancelled","CancellationReasons":[{"Code":"ValidationError","Message":"Item size to update has exceeded the maximum allowed size"}]}`)
@@ -209,9 +210,9 @@ func TestNoRegion(t *testing.T) {
 	dynamodblocal.Endpoint{}.Setenv(t)
 	t.Setenv("AWS_REGION", "")
 	t.Setenv("AWS_DEFAULT_REGION", "")
-	_, err := NewClient(t.Context(), ClientOptions{})
+	_, err := dynamo.NewClient(t.Context(), dynamo.ClientOptions{})
 	require.ErrorContains(t, err, "AWS_REGION")
-	client, err := NewClient(t.Context(), ClientOptions{Region: "us-west-2", Endpoint: "http://127.0.0.1:1"})
+	client, err := dynamo.NewClient(t.Context(), dynamo.ClientOptions{Region: "us-west-2", Endpoint: "http://127.0.0.1:1"})
 	require.NoError(t, err)
 	assert.Equal(t, "us-west-2", client.Options().Region)
 	assert.Equal(t, "http://127.0.0.1:1", aws.ToString(client.Options().BaseEndpoint))

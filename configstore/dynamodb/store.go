@@ -30,6 +30,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/internal/dynamo"
 )
 
 // DefaultTablePrefix is what the names of the tables begin with by default.
@@ -120,7 +121,7 @@ func Open(o Options) (*Store, error) {
 
 // Close closes idle connections.
 func (s *Store) Close() error {
-	closeIdle(s.client)
+	dynamo.CloseIdle(s.client)
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/webordinary/router/configstore"
 	"github.com/webordinary/router/configstore/storetest"
+	"github.com/webordinary/router/internal/dynamo"
 	"github.com/webordinary/router/internal/dynamodblocal"
 	"github.com/webordinary/router/internal/leaktest"
 )
@@ -82,9 +83,9 @@ func scan(tb testing.TB, s *Store) (map[string]configstore.Entry, configstore.Po
 // newClient returns a client of DynamoDB Local, by the environment that the test has set.
 func newClient(tb testing.TB) *dynamodb.Client {
 	tb.Helper()
-	client, err := NewClient(context.Background(), ClientOptions{})
+	client, err := dynamo.NewClient(context.Background(), dynamo.ClientOptions{})
 	require.NoError(tb, err)
-	tb.Cleanup(func() { closeIdle(client) })
+	tb.Cleanup(func() { dynamo.CloseIdle(client) })
 	return client
 }
 

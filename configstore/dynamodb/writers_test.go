@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/webordinary/router/configstore"
+	"github.com/webordinary/router/internal/dynamo"
 	"github.com/webordinary/router/internal/dynamodblocal"
 )
 
@@ -34,7 +35,7 @@ const (
 // for some rounds, and until its standard input ends.
 func writerMain(prefix string) (err error) {
 	ctx := context.Background()
-	client, err := NewClient(ctx, ClientOptions{})
+	client, err := dynamo.NewClient(ctx, dynamo.ClientOptions{})
 	if err != nil {
 		return err
 	}

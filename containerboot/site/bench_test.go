@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/webordinary/router/containerboot/site"
 )
 
 // sink takes a response without keeping it.
@@ -49,7 +51,7 @@ func BenchmarkFirstLook(b *testing.B) {
 	w := &sink{header: http.Header{}}
 	b.ReportAllocs()
 	for b.Loop() {
-		require.NoError(b, s.Switch(dir))
+		require.NoError(b, s.Switch(site.Output{Root: dir}))
 		clear(w.header)
 		s.ServeHTTP(w, r)
 	}

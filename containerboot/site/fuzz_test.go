@@ -30,7 +30,7 @@ func FuzzServe(f *testing.F) {
 		require.NoError(f, os.Symlink(target, filepath.Join(parent, "dist", name)))
 	}
 	s := site.New(site.Config{Prefix: "/session/a#b"})
-	require.NoError(f, s.Switch(filepath.Join(parent, "dist")))
+	require.NoError(f, s.Switch(site.Output{Root: filepath.Join(parent, "dist")}))
 
 	for _, path := range []string{
 		"/", "/about/a", "/session/a%23b/about/a/", "/session/a%23b", "/session/a%23bc/", "/../secret.txt",

@@ -79,15 +79,12 @@ type Output struct {
 	Released func()
 }
 
-// Switch serves root, the output of a finished static build, from now on: see SwitchTo.
-func (s *Site) Switch(root string) error { return s.SwitchTo(Output{Root: root}) }
-
-// SwitchTo serves an output from now on. Requests in flight finish on the one they
-// began with, whose folder may be removed as soon as SwitchTo has returned: an open
+// Switch serves an output from now on. Requests in flight finish on the one they
+// began with, whose folder may be removed as soon as Switch has returned: an open
 // file outlives its name, and a request that finds its file gone is answered from the
 // new folder. It fails where Root is no folder or cannot be read; what was served
 // before then stays.
-func (s *Site) SwitchTo(o Output) error {
+func (s *Site) Switch(o Output) error {
 	if o.ID == "" {
 		o.ID = rand.Text()
 	}

@@ -35,7 +35,7 @@ func folder(t testing.TB, files map[string]string) string {
 func serving(t testing.TB, dir string) *site.Site {
 	t.Helper()
 	s := site.New(site.Config{Prefix: prefix})
-	require.NoError(t, s.Switch(dir))
+	require.NoError(t, s.Switch(site.Output{Root: dir}))
 	return s
 }
 
@@ -159,9 +159,9 @@ func TestPrefixAloneIsTheHomePage(t *testing.T) {
 func TestPrefixOfAnOlderSession(t *testing.T) {
 	for _, given := range []string{"/session/amelia#u'1#t", "/session/amelia%23u'1%23t/"} {
 		s := site.New(site.Config{Prefix: given})
-		require.NoError(t, s.Switch(folder(t, map[string]string{
+		require.NoError(t, s.Switch(site.Output{Root: folder(t, map[string]string{
 			"about/index.html": `<link href='/_astro/x.css'>`,
-		})))
+		})}))
 		w := get(s, "/session/amelia%23u%271%23t/about/")
 		assert.Equal(t, 200, w.Code)
 		assert.Equal(t, `<link href='/session/amelia%23u%271%23t/_astro/x.css'>`, w.Body.String())
@@ -278,7 +278,7 @@ func TestRewritingLeavesTheFolderAloneAndHasItsOwnETags(t *testing.T) {
 	etags := map[string]bool{}
 	for _, p := range []string{"/session/one", "/session/two", ""} {
 		s := site.New(site.Config{Prefix: p})
-		require.NoError(t, s.Switch(dir))
+		require.NoError(t, s.Switch(site.Output{Root: dir}))
 		w := get(s, p+"/")
 		assert.Equal(t, strings.Replace(page, "/_astro", p+"/_astro", 1), w.Body.String())
 		etags[w.Header().Get("Etag")] = true
@@ -361,10 +361,10 @@ func TestSwitchRefuses(t *testing.T) {
 	dir := folder(t, map[string]string{"index.html": "home"})
 	s := serving(t, dir)
 	for _, root := range []string{filepath.Join(dir, "none"), filepath.Join(dir, "index.html"), ""} {
-		assert.Error(t, s.Switch(root), root)
+		assert.Error(t, s.Switch(site.Output{Root: root}), root)
 	}
 	assert.Equal(t, "home", get(s, prefix+"/").Body.String(), "the folder served before stays")
-	assert.NoError(t, s.Switch(t.TempDir()), "an empty folder is one")
+	assert.NoError(t, s.Switch(site.Output{Root: t.TempDir()}), "an empty folder is one")
 	assert.Equal(t, 404, get(s, prefix+"/").Code)
 }
 
@@ -410,7 +410,7 @@ func TestSwitchUnderLoad(t *testing.T) {
 	}
 	for i := range 100 {
 		next := build(string(rune('A' + i%26)))
-		require.NoError(t, s.Switch(next))
+		require.NoError(t, s.Switch(site.Output{Root: next}))
 		require.NoError(t, os.RemoveAll(dir))
 		dir = next
 	}

@@ -7,9 +7,9 @@
 //
 // It has the image's containerboot as its entry point, the engine's init in front of
 // it, and nothing in its environment but ids, the hash of its token and what Tunables
-// says. Its root file system is read-only. It keeps the capabilities CHOWN, KILL,
-// SETGID and SETUID, by which containerboot runs a client's code as another user, and
-// may gain no privilege beyond those. Memory, CPU time and processes are limited by its
+// says. Its root file system is read-only. It keeps the capabilities CHOWN,
+// DAC_OVERRIDE, KILL, SETGID and SETUID, by which containerboot runs a client's code as
+// another user and cares for that user's files, and may gain no privilege beyond those. Memory, CPU time and processes are limited by its
 // size, and its log to 10 MiB, which `docker logs` shows.
 //
 // # What is on the engine
@@ -94,9 +94,10 @@ type Runner struct {
 	end      context.CancelFunc
 	underway sync.WaitGroup // what Close waits for; see enter
 
+	busy keylock.Locks // by session, and by client; between processes names on the engine do it
+
 	mu     sync.Mutex
 	closed bool
-	busy   keylock.Locks      // by session; between processes the names of containers do it
 	ending map[string]*ending // containers that are being stopped, by id
 }
 

@@ -49,7 +49,7 @@ func (r *Runner) network(ctx context.Context, t *Tunables, clientID string) (id 
 	return id, nil
 }
 
-// clientKey is what exclusive knows a client by; no session has such an id.
+// clientKey is what Runner.busy knows a client by; no session has such an id.
 func clientKey(clientID string) string { return "\x00client " + clientID }
 
 // oldestNetwork returns a client's network of a name; "" if there is none.

@@ -16,7 +16,8 @@ type Tunables struct {
 	// Binary is the path of containerboot. Default: "containerboot" in the folder
 	// of the running program, else on PATH.
 	Binary string
-	// APIUpstream is the origin that gets the containers' /api/*; see CheckUpstream.
+	// APIUpstream is the origin that gets the containers' /api/*; see
+	// bootapi.CheckUpstream.
 	// Default: none.
 	APIUpstream string
 }
@@ -26,7 +27,7 @@ type Tunables struct {
 // an error, and changes nothing.
 func (r *Runner) SetTunables(t Tunables) error {
 	if t.APIUpstream != "" {
-		if err := CheckUpstream(t.APIUpstream); err != nil {
+		if err := bootapi.CheckUpstream(t.APIUpstream); err != nil {
 			return fmt.Errorf("process runner: API upstream: %w", err)
 		}
 	}
@@ -38,9 +39,6 @@ func (r *Runner) SetTunables(t Tunables) error {
 	r.tunables.Store(&t)
 	return nil
 }
-
-// CheckUpstream reports what is wrong with a value of Tunables.APIUpstream.
-func CheckUpstream(origin string) error { return bootapi.CheckUpstream(origin) }
 
 // FindBinary finds the binary of Tunables.Binary. It returns its absolute path, or an error
 // that says what to do.

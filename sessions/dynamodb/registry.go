@@ -98,7 +98,4 @@ func (r *Registry) Close() error {
 	return nil
 }
 
-// String names the registry in errors.
-func (r *Registry) String() string { return "DynamoDB table " + r.table }
-
 var _ sessions.Registry = (*Registry)(nil)
