@@ -36,6 +36,7 @@ func (x *session) run(ctx context.Context) {
 	x.log.Info("session ready", zap.Duration("took", time.Since(start)),
 		zap.Strings("reused", x.board.Status().Reused))
 
+	x.keepTimes()
 	x.again(ctx, x.afterBoot)
 	for {
 		select {
@@ -65,6 +66,7 @@ func (x *session) boot(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, bootDeadline, errTooLong)
 	defer cancel()
 
+	x.expect()
 	x.board.Enter(bootapi.PhaseCloning, "")
 	if err := x.builder.Supported(); err != nil {
 		return err

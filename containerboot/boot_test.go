@@ -30,12 +30,17 @@ func TestBoot(t *testing.T) {
 	seen := map[string]int{} // phase → its place
 	var order []string
 	var lines []string
+	percents := map[bootapi.Phase]int{}
 	for e := range events {
 		if e.name == bootapi.EventLog {
 			lines = append(lines, decode[bootapi.LogLine](t, e.data).Line)
 			continue
 		}
-		phase := string(decode[bootapi.Status](t, e.data).Phase)
+		status := decode[bootapi.Status](t, e.data)
+		if status.Percent != nil {
+			percents[status.Phase] = *status.Percent
+		}
+		phase := string(status.Phase)
 		if _, ok := seen[phase]; !ok {
 			seen[phase] = len(order)
 			order = append(order, phase)
@@ -46,6 +51,7 @@ func TestBoot(t *testing.T) {
 	}
 	assert.Equal(t, "cloning installing building ready", strings.Join(order, " "))
 	assert.Contains(t, lines, "built by node")
+	assert.Equal(t, map[bootapi.Phase]int{bootapi.PhaseCloning: 100}, percents, "git's own")
 
 	code, body = c.get("/session/s1/")
 	assert.Equal(t, http.StatusOK, code)

@@ -153,6 +153,11 @@
 //	POST /api/save       saves the work
 //	POST /api/rebuild    fetches and builds again; the old build serves until then
 //
+// The status says how far a start has come and, after the client's first, how long it is
+// expected to take: the median of its last five that had as much to do. Those times are
+// in the client's cache, in times.json. A percentage is there where a tool prints one:
+// git does, Astro for images, package managers do not.
+//
 // Those under /.boot/ ask for "Authorization: Bearer" with the token, all others for
 // X-Webordinary-Token; 421 without, else X-Webordinary-Proof is on the answer. The /api/ paths are known below the session's
 // prefix and without it.

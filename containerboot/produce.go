@@ -54,6 +54,7 @@ func (x *session) produce(ctx context.Context, kind buildKind) error {
 			return x.reuse(ctx, content, entry)
 		}
 	}
+	x.board.Afresh("build")
 	entry, err := x.make(ctx, content, kind)
 	if err != nil {
 		return err

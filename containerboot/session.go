@@ -27,6 +27,7 @@ type session struct {
 	proof    []string // of each response, see bootapi.HeaderProof
 	prefix   string   // decoded
 	private  string   // the folder beside the workspace that is ours
+	cache    string   // the folder of all clients' caches
 	board    *progress.Board
 	account  *activity.Account
 	log      *zap.Logger
@@ -70,6 +71,7 @@ func newSession(life context.Context, s *settings, claim bootapi.Claim, board *p
 		proof:    []string{bootapi.ResponseProof(claim.Token, claim.SessionID, claim.Epoch)},
 		prefix:   prefix,
 		private:  s.private(),
+		cache:    s.cache,
 		board:    board,
 		account:  account,
 		log:      log,

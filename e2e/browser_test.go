@@ -139,30 +139,34 @@ func (x *tab) picture(what string) {
 	require.NoError(x.t, os.WriteFile(filepath.Join(dir, x.name+"-"+what+".png"), png, 0o600))
 }
 
-// fetchesWait returns a PATH on which git does not fetch before goOn is called: sites that
-// are cloned sooner than a browser has shown its first page have little to be watched.
-func fetchesWait(t *testing.T) (path string, goOn func()) {
+// fetchesWait returns a PATH on which git does not fetch before goOn is called, and not
+// after hold: sites that are cloned sooner than a browser has shown its first page have
+// little to be watched.
+func fetchesWait(t *testing.T) (path string, goOn, hold func()) {
 	t.Helper()
 	git, err := exec.LookPath("git")
 	require.NoError(t, err)
 	dir := t.TempDir()
 	gate := filepath.Join(dir, "gate")
 	goOn = func() { require.NoError(t, os.WriteFile(gate, nil, 0o600)) }
+	hold = func() { require.NoError(t, os.Remove(gate)) }
 	t.Cleanup(goOn)
 	script := fmt.Sprintf("#!/bin/sh\ncase \" $* \" in *' fetch '*) while [ ! -e %q ]; do sleep 0.05; done;; esac\nexec %q \"$@\"\n", gate, git)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "git"), []byte(script), 0o700))
-	return dir + string(os.PathListSeparator) + os.Getenv("PATH"), goOn
+	return dir + string(os.PathListSeparator) + os.Getenv("PATH"), goOn, hold
+}
+
+// visitor is a tab of somebody at one client's.
+type visitor struct {
+	*tab
+	client, title, link string
 }
 
 func TestBrowserFromButtonToSite(t *testing.T) {
 	data := t.TempDir()
-	path, goOn := fetchesWait(t)
+	path, goOn, hold := fetchesWait(t)
 	x := makeRun(t, data, "PATH="+path)
 	browser := newBrowser(t)
-	type visitor struct {
-		*tab
-		client, title, link string
-	}
 	visitors := []*visitor{
 		{client: "amelia", title: "Amelia Thorne Ceramics", link: "/about/"},
 		{client: "bramble", title: "Bramble Bakery", link: "/bakes/"},
@@ -178,6 +182,7 @@ func TestBrowserFromButtonToSite(t *testing.T) {
 	}
 	for _, v := range visitors {
 		v.await(patience, "the waiting page", "document.querySelector('li[data-phase][data-state=active]')")
+		assert.True(t, eval[bool](v.tab, "document.getElementById('left').hidden"), "%s: nobody knows yet how long it takes", v.client)
 		v.picture("2-waiting")
 	}
 	goOn()
@@ -229,7 +234,25 @@ func TestBrowserFromButtonToSite(t *testing.T) {
 			assert.Contains(t, u, fmt.Sprintf("//edit.%s.localhost:%d/", v.client, x.port))
 		}
 	}
+	hold()
+	visitors[0].showsTimeLeft(x.port, goOn)
 	x.interrupt(t)
+}
+
+// showsTimeLeft begins one more session of a client: its waiting page says how long that
+// takes, as the first one did, and does not read each second out.
+func (v *visitor) showsTimeLeft(port int, goOn func()) {
+	t := v.t
+	t.Helper()
+	v.do(chromedp.Navigate(fmt.Sprintf("http://edit.%s.localhost:%d/new", v.client, port)))
+	v.do(chromedp.Click(chromedp.CSS("form[action='/new'] button")))
+	v.await(patience, "the time that is left", `/^(About \d+ (seconds|minutes)|A few seconds) left\.$/.test(document.getElementById('left').textContent) && !document.getElementById('left').hidden`)
+	v.picture("5-time-left")
+	said := eval[string](v.tab, "document.querySelector('[role=status]').textContent")
+	eval[bool](v.tab, `new Promise((done) => { window.said = 0; new MutationObserver(() => window.said++).observe(document.querySelector('[role=status]'), { childList: true, characterData: true, subtree: true }); setTimeout(() => done(true), 2500) })`)
+	assert.Zero(t, eval[int](v.tab, "window.said"), "nothing changed but the time, and yet it was read out: %s", said)
+	goOn()
+	v.await(10*time.Minute, "the site", fmt.Sprintf("document.readyState === 'complete' && document.title.includes(%q)", v.title))
 }
 
 // requireWhole checks that the page is styled and that all its images are there.

@@ -36,6 +36,7 @@ const requestID = "7f0c2a4e-95c8-4d0b-9a55-1f6f3f0f2a11"
 func everyPage(text, address string) map[string]pages.Page {
 	status := bootapi.Status{
 		Phase: bootapi.PhaseInstalling, Step: text, TotalMillis: 12_400, PhaseMillis: 3_000,
+		Percent: new(43), ExpectedMillis: 20_000, ExpectedTotalMillis: 52_000,
 		Log: []string{text, text}, Reused: []string{"clone"}, Failure: &bootapi.Failure{Detail: "DETAIL"},
 	}
 	failure := bootapi.Failure{Phase: bootapi.PhaseBuilding, Cause: text, Detail: "DETAIL"}
@@ -153,7 +154,10 @@ func TestWaitingPageIsSmallWhateverItShows(t *testing.T) {
 		long := strings.Repeat(unit, 5000)
 		page := pages.Waiting(pages.WaitingData{
 			Client: long, EventsURL: "/" + strings.Repeat(unit, 300), RequestID: long,
-			Status: bootapi.Status{Phase: bootapi.PhaseBuilding, Step: long, Log: slices.Repeat([]string{long}, 20), Reused: []string{"clone", "install", "build"}},
+			Status: bootapi.Status{
+				Phase: bootapi.PhaseBuilding, Step: long, Log: slices.Repeat([]string{long}, 20), Reused: []string{"clone", "install", "build"},
+				Percent: new(100), ExpectedTotalMillis: 3_600_000,
+			},
 		})
 		assert.Less(t, len(page.Body), 12_000, "%q", unit)
 		assert.True(t, utf8.Valid(page.Body), "%q", unit)
@@ -195,6 +199,49 @@ func TestPhases(t *testing.T) {
 	assert.Contains(t, failed, `data-phase="installing" data-state="done"`)
 	assert.Contains(t, failed, `data-phase="building" data-state="failed"`)
 	assert.Contains(t, failed, `data-phase="ready" data-state="pending"`)
+}
+
+func TestTimeLeft(t *testing.T) {
+	tests := []struct {
+		total, expected int64
+		want            string // "": nothing is said
+	}{
+		{12_000, 0, ""},
+		{12_000, 52_000, "About 40 seconds left."},
+		{12_000, 53_000, "About 45 seconds left."},
+		{0, 89_000, "About 90 seconds left."},
+		{0, 91_000, "About 2 minutes left."},
+		{0, 280_000, "About 5 minutes left."},
+		{12_000, 19_000, "A few seconds left."},
+		{12_000, 12_000, "A few seconds left."},
+		{12_000, 8_000, "A few seconds left."},
+		{12_000, 6_000, "This takes longer than last time."},
+	}
+	for _, test := range tests {
+		page := pages.Waiting(pages.WaitingData{Status: bootapi.Status{Phase: bootapi.PhaseCloning, TotalMillis: test.total, ExpectedTotalMillis: test.expected}})
+		for n := range elements(t, page.Body) {
+			if id, _ := attr(n, "id"); id != "left" {
+				continue
+			}
+			_, hidden := attr(n, "hidden")
+			assert.Equal(t, test.want == "", hidden)
+			_, live := attr(n, "aria-live")
+			assert.False(t, live, "not each second is announced")
+			text := ""
+			if n.FirstChild != nil {
+				text = n.FirstChild.Data
+			}
+			assert.Equal(t, test.want, text)
+		}
+		assert.Equal(t, 1, strings.Count(string(page.Body), `id="left"`))
+	}
+}
+
+func TestPercent(t *testing.T) {
+	status := bootapi.Status{Phase: bootapi.PhaseCloning, Step: "Receiving objects", Percent: new(43)}
+	assert.Contains(t, string(pages.Waiting(pages.WaitingData{Status: status}).Body), "<small>Receiving objects 43 %</small>")
+	status.Percent = nil
+	assert.Contains(t, string(pages.Waiting(pages.WaitingData{Status: status}).Body), "<small>Receiving objects</small>", "of a container that says none")
 }
 
 func TestAccessibility(t *testing.T) {

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"fmt"
 	"html/template"
 	"net/http"
 	"regexp"
@@ -31,6 +32,9 @@ func Waiting(d WaitingData) Page {
 	s := d.Status
 	v := view{prose: wordsWaiting(), Client: d.Client, RequestID: d.RequestID, Log: lastLines(s.Log)}
 	v.Live = &live{EventsURL: d.EventsURL, ElapsedMillis: max(s.TotalMillis, 0)}
+	if s.ExpectedTotalMillis > 0 {
+		v.Live.Left = wordsLeft(time.Duration(s.ExpectedTotalMillis-s.TotalMillis) * time.Millisecond)
+	}
 	present := shown(s.Phase)
 	v.Steps = steps(present, "active", s.Reused)
 	note := s.Step
@@ -39,6 +43,9 @@ func Waiting(d WaitingData) Page {
 	}
 	if i := slices.Index(phases(), present); i >= 0 {
 		v.Steps[i].Note = shorten(note, maxName)
+		if s.Percent != nil {
+			v.Steps[i].Note += fmt.Sprintf(" %d %%", min(max(*s.Percent, 0), 100))
+		}
 	}
 	p := render(http.StatusAccepted, errorWaiting, v)
 	p.problem.Phase = s.Phase
@@ -127,11 +134,11 @@ func reuseName(p bootapi.Phase) string {
 // Bounds of what comes from elsewhere. They keep the waiting page under 12 KB whatever
 // it is given.
 const (
-	maxName    = 63   // characters: a DNS label
-	maxCause   = 400  // characters
-	maxLine    = 200  // characters
-	maxLog     = 1200 // bytes, as escaped
-	maxAddress = 768  // bytes, as escaped
+	maxName    = 63  // characters: a DNS label
+	maxCause   = 400 // characters
+	maxLine    = 200 // characters
+	maxLog     = 900 // bytes, as escaped
+	maxAddress = 768 // bytes, as escaped
 )
 
 // lastLines returns the last lines of a log as they can be shown.

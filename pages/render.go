@@ -54,6 +54,7 @@ type view struct {
 type live struct {
 	EventsURL     string
 	ElapsedMillis int64
+	Left          string // how long it lasts yet; empty where nobody knows
 }
 
 // Seconds is the time shown until the script counts on.
@@ -141,5 +142,5 @@ func squeeze(source string) string {
 // squeezeCSS is squeeze for style sheets, in which line ends and the spaces around
 // punctuation mean nothing.
 func squeezeCSS(source string) string {
-	return strings.NewReplacer("\n", "", " { ", "{", " {", "{", " }", "}", ": ", ":", "; ", ";", ", ", ",").Replace(squeeze(source))
+	return strings.NewReplacer("\n", "", " { ", "{", " {", "{", " }", "}", ": ", ":", "; ", ";", ", ", ",", " > ", ">", " + ", "+").Replace(squeeze(source))
 }

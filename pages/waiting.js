@@ -7,8 +7,10 @@
   var details = main.querySelector('details')
   var output = details.querySelector('pre')
   var elapsed = document.getElementById('elapsed')
+  var left = document.getElementById('left')
+  var expected = 0
   var started = performance.now() - main.dataset.elapsed
-  var phaseStarted = performance.now()
+  var since = performance.now()
   var begun = []
   var present = items.findIndex(function (li) { return li.dataset.state === 'active' })
   var known = false
@@ -17,10 +19,18 @@
   var leaving = false
   var source
 
-  function part(li, name) { return li.querySelector(name) }
+  function put(li, name, text) { li.querySelector(name).textContent = text }
 
   function time(ms) {
-    return (ms < 9950 ? (Math.max(ms, 0) / 1000).toFixed(1) : Math.round(ms / 1000)) + ' s'
+    return (ms < 9950 ? (ms / 1000).toFixed(1) : Math.round(ms / 1000)) + ' s'
+  }
+
+  // As wordsLeft.
+  function remaining(ms) {
+    var words = left.dataset
+    var s = Math.round(ms / 1000)
+    if (s < 8) return s < -5 ? words.longer : words.soon
+    return s < 90 ? words.left.replace('#', Math.ceil(s / 5) * 5) : words.minutes.replace('#', Math.round(s / 60))
   }
 
   function leave(wait) {
@@ -58,38 +68,46 @@
 
   function show(s) {
     var phase = s.phase === 'claimed' || s.phase === 'stopping' ? 'starting' : s.phase
-    if (!phase || phase === 'failed') return turn() // nothing is waking it: what is it then?
+    // Nothing is waking it: what is it then?
+    if (!phase || phase === 'failed') return turn()
     var at = items.findIndex(function (li) { return li.dataset.phase === phase })
     if (at < 0) return
     var total = s.totalMillis || performance.now() - started
     started = performance.now() - total
     if (at !== present || !known) {
       begun[at] = total - (s.phaseMillis || 0)
-      phaseStarted = started + begun[at]
+      since = started + begun[at]
     }
     items.forEach(function (li, i) {
       var state = i < at || phase === 'ready' ? 'done' : i === at ? 'active' : 'pending'
       li.dataset.state = state
-      part(li, '.vh').textContent = list.dataset[state] || ''
-      part(li, 'small').textContent = i === at ? s.step || '' : state === 'done' && (s.reused || []).includes(li.dataset.reuse) ? list.dataset.reused : ''
+      put(li, '.vh', list.dataset[state] || '')
+      put(li, 'small', i === at ? (s.step || '') + (s.percent >= 0 ? ' ' + s.percent + ' %' : '') : state === 'done' && (s.reused || []).includes(li.dataset.reuse) ? list.dataset.reused : '')
       if (state === 'active') li.setAttribute('aria-current', 'step')
       else li.removeAttribute('aria-current')
       var took = begun[i + 1] - begun[i]
-      part(li, 'time').textContent = state === 'done' && took >= 0 ? time(took) : ''
+      put(li, 'time', state === 'done' && took >= 0 ? time(took) : '')
     })
-    if (at !== present) said.textContent = part(items[at], 'span').textContent
+    expected = s.expectedTotalMillis || 0
+    var was = present
     present = at
     known = true
     if (s.log) { lines = s.log; write() }
     tick()
+    // Said once for each phase, not with each second.
+    if (at !== was) said.textContent = items[at].querySelector('span').textContent + '. ' + left.textContent
     if (phase === 'ready') turn()
   }
 
   function tick() {
     var now = performance.now()
-    elapsed.textContent = Math.max(0, Math.floor((now - started) / 1000))
-    if (known && items[present].dataset.state === 'active') part(items[present], 'time').textContent = time(now - phaseStarted)
-    if (now - started > 120000) late.hidden = false
+    elapsed.textContent = Math.floor((now - started) / 1000)
+    if (known && items[present].dataset.state === 'active') put(items[present], 'time', time(now - since))
+    if (known) {
+      left.textContent = expected ? remaining(expected - now + started) : ''
+      left.hidden = !expected
+    }
+    if (now - started > Math.max(120000, 1.5 * expected)) late.hidden = false
   }
 
   function told(handle) {

@@ -2,6 +2,9 @@ package pages
 
 import (
 	"fmt"
+	"math"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/webordinary/router/containerboot/bootapi"
@@ -20,8 +23,12 @@ var labels = map[string]string{
 	"active":    wordActive,
 	"reused":    wordReused,
 	"noscript":  "This page looks again every 3 seconds.",
-	"late":      "This takes longer than usual. You can leave this page open: the preview still opens by itself.",
+	"late":      "This takes longer than usual. You can leave this page open: the preview opens by itself.",
 	"elapsed":   "Elapsed:",
+	"left":      wordLeft,
+	"minutes":   wordMinutes,
+	"soon":      wordSoon,
+	"longer":    wordLonger,
 	"seconds":   "s",
 	"sleep":     "Put to sleep",
 }
@@ -34,7 +41,27 @@ const (
 	wordTryAgain    = "Try again"
 	wordPreview     = "Preview"
 	wordSavingFirst = "saving what was open before"
+	// # stands for the number.
+	wordLeft    = "About # seconds left."
+	wordMinutes = "About # minutes left."
+	wordSoon    = "A few seconds left."
+	wordLonger  = "This takes longer than last time."
 )
+
+// wordsLeft says how long a start lasts yet, as roughly as that can be known; the script
+// of the page does the same.
+func wordsLeft(left time.Duration) string {
+	seconds := int(math.Round(left.Seconds()))
+	switch {
+	case seconds < -5:
+		return wordLonger
+	case seconds < 8:
+		return wordSoon
+	case seconds < 90:
+		return strings.Replace(wordLeft, "#", strconv.Itoa((seconds+4)/5*5), 1)
+	}
+	return strings.Replace(wordMinutes, "#", strconv.Itoa((seconds+30)/60), 1)
+}
 
 // prose is what a page says: a title and a few paragraphs.
 type prose struct {

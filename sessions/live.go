@@ -142,6 +142,10 @@ func (e *live) showStatus(status bootapi.Status) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	status.Failure = nil
+	if status.ExpectedTotalMillis > 0 && e.record.Start != nil {
+		// What passed before the container ran belongs to the wake, of which the view tells.
+		status.ExpectedTotalMillis += max(0, e.waited().Milliseconds()-status.TotalMillis)
+	}
 	e.setProgress(status, time.Now().Add(-time.Duration(max(0, status.PhaseMillis))*time.Millisecond))
 	e.notify()
 	return true

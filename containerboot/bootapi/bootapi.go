@@ -147,8 +147,15 @@ type Status struct {
 	// PhaseMillis is how long the present phase has lasted, TotalMillis how long since the start.
 	PhaseMillis int64 `json:"phaseMillis"`
 	TotalMillis int64 `json:"totalMillis"`
+	// ExpectedMillis is how long the present phase, and ExpectedTotalMillis how long all of
+	// the start, took as a rule the last times that as much had to be done for the client's
+	// site; what has passed by now counts as it was. Zero: not known.
+	ExpectedMillis      int64 `json:"expectedMillis,omitempty"`
+	ExpectedTotalMillis int64 `json:"expectedTotalMillis,omitempty"`
 	// Step is what is being done, in a few words ("npm ci"); may be empty.
-	Step    string   `json:"step,omitempty"`
+	Step string `json:"step,omitempty"`
+	// Percent is how much of the step is done, where the tool that does it says so.
+	Percent *int     `json:"percent,omitempty"`
 	Failure *Failure `json:"failure,omitempty"`
 	// Log holds the last lines of the tools' output, oldest first, at most 20.
 	Log []string `json:"log,omitempty"`
@@ -171,7 +178,7 @@ type Status struct {
 
 // Event names of PathEvents: each message's data is JSON.
 const (
-	// EventStatus carries a Status: the first message, and at each change of phase or step.
+	// EventStatus carries a Status: the first message, and at each change of phase, step or percentage.
 	EventStatus = "status"
 	// EventLog carries a LogLine.
 	EventLog = "log"

@@ -23,6 +23,9 @@ type Board struct {
 	status  bootapi.Status // without the fields that depend on the time of reading
 	started time.Time
 	since   time.Time // start of the present phase
+	run     Run       // of the phases that are over
+	afresh  []string  // steps that no cache makes needless
+	past    []Run     // of the client's site, oldest first
 	subs    map[*Subscription]struct{}
 	closed  bool
 }
@@ -37,6 +40,7 @@ func New(now func() time.Time, idle func() (time.Duration, string)) *Board {
 		status:  bootapi.Status{Phase: bootapi.PhaseStarting},
 		started: t,
 		since:   t,
+		run:     Run{Millis: map[bootapi.Phase]int64{}},
 		subs:    make(map[*Subscription]struct{}),
 	}
 }
@@ -53,6 +57,7 @@ func (b *Board) statusLocked() bootapi.Status {
 	now := b.now()
 	s.PhaseMillis = now.Sub(b.since).Milliseconds()
 	s.TotalMillis = now.Sub(b.started).Milliseconds()
+	b.expectLocked(&s)
 	idle, kind := b.idle()
 	s.IdleMillis, s.ActivityKind = idle.Milliseconds(), kind
 	s.Log = append([]string(nil), b.status.Log...)
@@ -82,13 +87,13 @@ func (b *Board) Enter(phase bootapi.Phase, step string) {
 		if order(phase) > order(s.Phase) {
 			s.Phase = phase
 		}
-		s.Step = step
+		s.Step, s.Percent = step, nil
 	})
 }
 
 // Step names what is being done, in a few words; "" for nothing.
 func (b *Board) Step(step string) {
-	b.change(func(s *bootapi.Status) { s.Step = step })
+	b.change(func(s *bootapi.Status) { s.Step, s.Percent = step, nil })
 }
 
 // Reuse notes that a cache made steps of the boot needless.
@@ -119,7 +124,7 @@ func (b *Board) Saved(r bootapi.SaveResult) {
 // bootapi.PhaseFailed. After, the old build goes on serving and the phase stays.
 func (b *Board) Fail(f bootapi.Failure) {
 	b.change(func(s *bootapi.Status) {
-		s.Failure, s.Step = &f, ""
+		s.Failure, s.Step, s.Percent = &f, "", nil
 		if order(s.Phase) < order(bootapi.PhaseReady) {
 			s.Phase = bootapi.PhaseFailed
 		}
@@ -138,12 +143,15 @@ func (b *Board) change(f func(*bootapi.Status)) {
 	was := b.status.Phase
 	f(&b.status)
 	if b.status.Phase != was {
-		b.since = b.now()
+		now := b.now()
+		b.run.Millis[was] = now.Sub(b.since).Milliseconds()
+		b.since = now
 	}
 	b.publishLocked(bootapi.EventStatus, b.statusLocked())
 }
 
-// Log adds a line of a tool's output, written in a phase.
+// Log adds a line of a tool's output, written in a phase. Where it says how much of
+// what is done, that becomes the step.
 func (b *Board) Log(phase bootapi.Phase, line string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -153,6 +161,14 @@ func (b *Board) Log(phase bootapi.Phase, line string) {
 	}
 	b.status.Log = append(b.status.Log, line)
 	b.publishLocked(bootapi.EventLog, bootapi.LogLine{Phase: phase, Line: line})
+	step, percent, ok := percentOf(phase, line)
+	if !ok || phase != b.status.Phase {
+		return
+	}
+	if p := b.status.Percent; b.status.Step != step || p == nil || *p != percent {
+		b.status.Step, b.status.Percent = step, &percent
+		b.publishLocked(bootapi.EventStatus, b.statusLocked())
+	}
 }
 
 // publishLocked marshals once, whatever the number of subscribers.

@@ -75,6 +75,7 @@ func (b *Builder) installAnew(ctx context.Context, keys modulesKeys) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	b.cfg.Board.Afresh("install")
 	start := time.Now()
 	// From here on they are nobody's until they are whole.
 	if err := b.unmark(); err != nil {
