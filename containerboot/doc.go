@@ -3,8 +3,9 @@
 // client's site, installs its dependencies, builds it, serves it, keeps the account
 // of who uses it, and saves the work when it is told to end.
 //
-// It does not reap the orphans of other processes: as PID 1 it needs a container
-// runtime's init in front of it (docker run --init, initProcessEnabled on ECS).
+// As PID 1 it starts itself once more and does no more than what is an init's: it reaps
+// orphans, hands signals on (TERM, INT, HUP, QUIT, USR1 and USR2), and ends with the other's
+// status, or with 128 and the number of the signal that killed it. It needs no other init.
 //
 // It listens at once, before there is anything to serve, so that its progress can
 // be followed from the first moment.

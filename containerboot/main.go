@@ -32,6 +32,9 @@ const (
 // Main runs containerboot and returns its exit status. It takes the arguments
 // without the program's name, and the environment in the form of os.Environ.
 func Main(args, environ []string, stdout, stderr io.Writer) int {
+	if code, isInit := beInit(args, environ, stderr); isInit {
+		return code
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	stopOnSignal(cancel)

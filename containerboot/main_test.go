@@ -52,6 +52,8 @@ type world struct {
 	work   string // a clone, to push from
 	calls  string
 	path   string
+	// attributes of its containers' processes; nil for none.
+	attributes *syscall.SysProcAttr
 }
 
 // plainSite is a site that needs no network: npm has nothing to install for it.
@@ -212,6 +214,7 @@ func (w *world) start(id, token string, env ...string) *container {
 	c := &container{t: w.t, url: "http://" + l.Addr().String(), token: token, hold: hold, exit: make(chan int, 1)}
 	c.cmd = exec.Command(binary)
 	c.cmd.Stderr = c
+	c.cmd.SysProcAttr = w.attributes
 	c.cmd.ExtraFiles = []*os.File{socket, r}
 	c.cmd.Env = append([]string{
 		"PATH=" + w.path + ":" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"),

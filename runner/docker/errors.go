@@ -105,8 +105,6 @@ func (r *Runner) translate(err error) error {
 		return fmt.Errorf("a `volume` names a folder that is not on the engine's machine: %w", err)
 	case has("client version"):
 		return fmt.Errorf("the Docker Engine at %s was replaced by one of another version: restart the edge, whose containers run on: %w", r.host, err)
-	case has("docker-init"):
-		return fmt.Errorf("the Docker Engine lacks its init: install tini, as docker-init: %w", err)
 	default:
 		return err
 	}

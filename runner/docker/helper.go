@@ -87,14 +87,13 @@ const scriptEnd = "end of script"
 
 // help runs a helper and returns the lines that its script prints.
 func (r *Runner) help(ctx context.Context, h helper) (lines []string, err error) {
-	isTrue := true
 	var created container.CreateResponse
 	err = r.do(ctx, func(ctx context.Context) (err error) {
 		created, err = r.cli.ContainerCreate(ctx, &container.Config{
 			Image: h.image, User: "0:0", Entrypoint: []string{"/bin/sh", "-c", h.script + "\necho " + scriptEnd}, Cmd: []string{},
 			Env: h.env, Tty: true, AttachStdout: true, Labels: map[string]string{labelDeployment: r.deployment},
 		}, &container.HostConfig{
-			AutoRemove: true, NetworkMode: "none", ReadonlyRootfs: true, Init: &isTrue, Mounts: h.mounts,
+			AutoRemove: true, NetworkMode: "none", ReadonlyRootfs: true, Mounts: h.mounts,
 			CapDrop: []string{"ALL"}, CapAdd: []string{h.capability}, SecurityOpt: []string{"no-new-privileges"},
 			LogConfig: container.LogConfig{Type: "none"},
 		}, nil, nil, "")

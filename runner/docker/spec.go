@@ -41,7 +41,6 @@ type spec struct {
 // workspace may hold unsaved work.
 func (r *Runner) spec(t *Tunables, size Size, req sessions.StartRequest, networkID string, unsaved bool) spec {
 	grace := int(r.grace.Seconds())
-	isTrue := true
 	s := spec{
 		config: &container.Config{
 			Image: t.Image,
@@ -59,9 +58,7 @@ func (r *Runner) spec(t *Tunables, size Size, req sessions.StartRequest, network
 			StopTimeout: &grace,
 		},
 		host: &container.HostConfig{
-			NetworkMode: container.NetworkMode(networkID),
-			// containerboot does not reap the orphans of what it runs.
-			Init:           &isTrue,
+			NetworkMode:    container.NetworkMode(networkID),
 			RestartPolicy:  container.RestartPolicy{Name: container.RestartPolicyDisabled},
 			CapDrop:        []string{"ALL"},
 			CapAdd:         []string{"CHOWN", "DAC_OVERRIDE", "KILL", "SETGID", "SETUID"},
