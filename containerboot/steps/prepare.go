@@ -29,6 +29,9 @@ func (b *Builder) Prepare(ctx context.Context) error {
 		return b.explain(phase, what, err)
 	}
 	b.project = project
+	for _, note := range project.Notes {
+		b.cfg.Board.Log(phase, note)
+	}
 	machine := b.toolsEnv(toolchain.Tools{})
 	node, err := b.version(ctx, machine, "node")
 	if err != nil {

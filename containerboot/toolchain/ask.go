@@ -4,12 +4,14 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"regexp"
 	"strings"
 )
 
 // asked returns what the repository, or the client's configuration, asks for in the way
-// of Node: the first of build.nodeVersion, .nvmrc, .node-version and engines, each in the
-// site's folder before the workspace's root. Nil where nothing is asked.
+// of Node: the first of build.nodeVersion, .nvmrc, .node-version, .tool-versions, and
+// volta, devEngines and engines of package.json, each in the site's folder before the
+// workspace's root. Nil where nothing is asked.
 func (p *Project) asked(nodeVersion string) (*Need, error) {
 	if nodeVersion != "" {
 		n, err := newNeed("build.nodeVersion", nodeVersion)
@@ -23,7 +25,7 @@ func (p *Project) asked(nodeVersion string) (*Need, error) {
 	if p.Root != p.Site {
 		dirs = append(dirs, p.Root)
 	}
-	for _, name := range []string{".nvmrc", ".node-version"} {
+	for _, name := range []string{".nvmrc", ".node-version", toolVersions} {
 		for _, dir := range dirs {
 			n, err := p.fromFile(path.Join(dir, name))
 			if n != nil || err != nil {
@@ -31,21 +33,52 @@ func (p *Project) asked(nodeVersion string) (*Need, error) {
 			}
 		}
 	}
-	for _, dir := range dirs {
-		m, err := p.Files.manifest(dir)
-		if err != nil {
+	manifests := make([]manifest, len(dirs))
+	for i, dir := range dirs {
+		var err error
+		if manifests[i], err = p.Files.manifest(dir); err != nil {
 			return nil, err
 		}
-		if m.Engines.Node == "" {
-			continue
-		}
-		// npm does not look at what it cannot read there.
-		if n, err := newNeed(path.Join(dir, "package.json")+" (engines)", m.Engines.Node); err == nil {
-			return n, nil
+	}
+	for _, field := range []struct {
+		name string
+		of   func(manifest) string
+	}{
+		{"volta", func(m manifest) string { return m.Volta["node"] }},
+		{"devEngines", func(m manifest) string { return m.DevEngines.Runtime.Version }},
+		{"engines", func(m manifest) string { return m.Engines["node"] }},
+	} {
+		for i, dir := range dirs {
+			text := field.of(manifests[i])
+			if text == "" {
+				continue
+			}
+			// npm does not look at what it cannot read there.
+			n, err := newNeed(path.Join(dir, "package.json")+" ("+field.name+")", text)
+			if err == nil {
+				n.advice = field.name == "engines" && !p.strict()
+				return n, nil
+			}
 		}
 	}
 	return nil, nil
 }
+
+// strict reports whether an installation fails where engines of package.json are not met,
+// of which the package managers only warn else.
+func (p *Project) strict() bool {
+	for _, name := range []string{".npmrc", "pnpm-workspace.yaml"} {
+		if data, err := p.Files.Read(path.Join(p.Root, name)); err == nil && engineStrict.Match(data) {
+			return true
+		}
+	}
+	return false
+}
+
+var engineStrict = regexp.MustCompile(`(?m)^\s*(?:engine-strict\s*=|engineStrict:)\s*true\b`)
+
+// toolVersions is the file of asdf and mise, which has a line for each tool.
+const toolVersions = ".tool-versions"
 
 // fromFile reads a version from the first line of a file that is no comment.
 func (p *Project) fromFile(name string) (*Need, error) {
@@ -60,6 +93,13 @@ func (p *Project) fromFile(name string) (*Need, error) {
 		line, _, _ = strings.Cut(line, "#")
 		if line = strings.TrimSpace(line); line == "" {
 			continue
+		}
+		if path.Base(name) == toolVersions {
+			fields := strings.Fields(line)
+			if len(fields) < 2 || fields[0] != "nodejs" && fields[0] != "node" {
+				continue
+			}
+			line = fields[1]
 		}
 		if line == "system" {
 			return nil, nil

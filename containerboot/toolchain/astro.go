@@ -54,7 +54,7 @@ func (p *Project) InstalledAstro() (version, node string) {
 			Engines engines `json:"engines"`
 		}
 		if json.Unmarshal(data, &m) == nil {
-			return m.Version, m.Engines.Node
+			return m.Version, m.Engines["node"]
 		}
 	}
 	return "", ""
@@ -143,7 +143,7 @@ func (p *Project) astroOfNPM(data []byte) (version, node string) {
 	if !ok {
 		found = lock.Dependencies["astro"]
 	}
-	return found.Version, found.Engines.Node
+	return found.Version, found.Engines["node"]
 }
 
 var (

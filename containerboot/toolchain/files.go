@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"syscall"
 )
 
@@ -61,20 +62,60 @@ func (t Files) has(name string) bool {
 type manifest struct {
 	PackageManager  string            `json:"packageManager"`
 	Engines         engines           `json:"engines"`
+	DevEngines      devEngines        `json:"devEngines"`
+	Volta           engines           `json:"volta"`
 	Workspaces      json.RawMessage   `json:"workspaces"`
 	Dependencies    map[string]string `json:"dependencies"`
 	DevDependencies map[string]string `json:"devDependencies"`
 }
 
-// engines is a package's need. npm ignores what is no object there, and so do we.
-type engines struct{ Node string }
+// engines are a package's needs, by the name of the program ("node", "pnpm"). npm ignores
+// what is no object there, and so do we.
+type engines map[string]string
 
 func (e *engines) UnmarshalJSON(data []byte) error {
 	var all map[string]any
-	if json.Unmarshal(data, &all) == nil {
-		e.Node, _ = all["node"].(string)
+	_ = json.Unmarshal(data, &all)
+	*e = engines{}
+	for name, value := range all {
+		if text, ok := value.(string); ok {
+			(*e)[name] = text
+		}
 	}
 	return nil
+}
+
+// devEngines are what a package is developed with, which its installation insists on:
+// the runtime and the package manager, of several the first that is known here.
+type devEngines struct{ Runtime, PackageManager devEngine }
+
+type devEngine struct{ Name, Version string }
+
+func (e *devEngines) UnmarshalJSON(data []byte) error {
+	var all struct {
+		Runtime        json.RawMessage `json:"runtime"`
+		PackageManager json.RawMessage `json:"packageManager"`
+	}
+	_ = json.Unmarshal(data, &all)
+	e.Runtime = chosen(all.Runtime, "node")
+	e.PackageManager = chosen(all.PackageManager, NPM, PNPM, Yarn)
+	return nil
+}
+
+// chosen is the first of a list, or the only one, that has one of these names.
+func chosen(data json.RawMessage, names ...string) devEngine {
+	var list []devEngine
+	if json.Unmarshal(data, &list) != nil {
+		var one devEngine
+		_ = json.Unmarshal(data, &one)
+		list = []devEngine{one}
+	}
+	for _, e := range list {
+		if slices.Contains(names, e.Name) {
+			return e
+		}
+	}
+	return devEngine{}
 }
 
 // manifest reads the package.json of a folder; the zero value where there is none.

@@ -1,6 +1,9 @@
 package toolchain
 
-import "slices"
+import (
+	"path"
+	"slices"
+)
 
 // Install is an installation by a package manager.
 type Install struct {
@@ -58,7 +61,8 @@ func (p *Project) install(args ...string) Install {
 	case p.Manager.Name == PNPM:
 		// Whether node_modules may be made anew must not be asked of nobody.
 		i.Args = append(i.Args, "--prefer-offline", "--config.confirmModulesPurge=false")
-		if p.Root == p.Site && len(p.Files.packages(p.Root)) == 0 {
+		// A workspace above is another's. Its own file may hold settings and no packages.
+		if p.Root == p.Site && !p.Files.has(path.Join(p.Root, "pnpm-workspace.yaml")) {
 			i.Args = append(i.Args, "--ignore-workspace")
 		}
 	case p.Manager.Berry:

@@ -35,7 +35,11 @@ var lockFiles = []struct{ name, manager string }{
 	{"yarn.lock", Yarn},
 	{"bun.lock", "bun"},
 	{"bun.lockb", "bun"},
+	{"deno.lock", "deno"},
 }
+
+// supported reports whether a package manager's installations can be made here.
+func supported(manager string) bool { return manager == NPM || manager == PNPM || manager == Yarn }
 
 // locks are the lock files of a folder.
 func (p *Project) locks(dir string) []string {
@@ -57,32 +61,42 @@ func managerOf(lock string) string {
 	return ""
 }
 
-var pinned = regexp.MustCompile(`^([a-z]+)@v?([^+\s]+)(?:\+\S*)?$`)
+var pinned = regexp.MustCompile(`^([a-z]+)(?:@v?([^+\s]+)(?:\+\S*)?)?$`)
 
-// pin is the packageManager of the workspace, or of the site.
+// pin is the package manager that the workspace, or the site, names: packageManager,
+// devEngines or volta of package.json. version is "" where it names none that can be read,
+// which the package managers themselves overlook.
 func (p *Project) pin() (name, version, from string, err error) {
 	for _, dir := range []string{p.Root, p.Site} {
 		m, err := p.Files.manifest(dir)
 		if err != nil {
 			return "", "", "", err
 		}
-		if m.PackageManager == "" {
-			continue
+		from := func(field string) string { return path.Join(dir, "package.json") + " (" + field + ")" }
+		if parts := pinned.FindStringSubmatch(m.PackageManager); parts != nil {
+			return parts[1], versionOf(parts[2]), from("packageManager"), nil
 		}
-		from := path.Join(dir, "package.json") + " (packageManager)"
-		parts := pinned.FindStringSubmatch(m.PackageManager)
-		if parts == nil {
-			return "", "", "", fault(nil, "This site's packageManager %q does not name a package manager and its version.", m.PackageManager)
+		if e := m.DevEngines.PackageManager; e.Name != "" {
+			return e.Name, versionOf(e.Version), from("devEngines"), nil
 		}
-		if _, err := semver.NewConstraint(parts[2]); err != nil {
-			return "", "", "", fault(err, "This site's packageManager %q does not name a version.", m.PackageManager)
+		for _, name := range []string{PNPM, Yarn, NPM} {
+			if m.Volta[name] != "" {
+				return name, versionOf(m.Volta[name]), from("volta"), nil
+			}
 		}
-		return parts[1], parts[2], from, nil
 	}
 	return "", "", "", nil
 }
 
-// chooseManager sets Manager and Lock: what packageManager says if there is a lock file of
+// versionOf is a version or a range as npm understands one; "" for anything else.
+func versionOf(text string) string {
+	if _, err := semver.NewConstraint(text); err != nil {
+		return ""
+	}
+	return text
+}
+
+// chooseManager sets Manager and Lock: what the repository names if there is a lock file of
 // that one, or none at all; else what the lock file is of; else npm. Where nothing is
 // run by a manager (needless), or not the installation (ownInstall), none is refused.
 func (p *Project) chooseManager(needless, ownInstall bool) error {
@@ -98,12 +112,14 @@ func (p *Project) chooseManager(needless, ownInstall bool) error {
 		}
 		return locks[i]
 	}
+	if slices.ContainsFunc(locks, func(l string) bool { return supported(managerOf(l)) }) && !supported(name) {
+		name = ""
+	}
 	if name != "" && (len(locks) == 0 || of(name) != "") {
 		p.Manager, p.Lock = Manager{Name: name, Spec: version, From: from}, of(name)
 	} else {
 		p.Manager = Manager{Name: NPM}
-		if len(locks) > 0 {
-			p.Lock = locks[0]
+		if p.Lock = p.likelyLock(locks); p.Lock != "" {
 			p.Manager.Name = managerOf(p.Lock)
 			p.Manager.From = path.Join(p.Root, p.Lock)
 		}
@@ -111,9 +127,7 @@ func (p *Project) chooseManager(needless, ownInstall bool) error {
 	if needless {
 		p.Manager = Manager{Name: NPM}
 	}
-	switch p.Manager.Name {
-	case NPM, PNPM, Yarn:
-	default:
+	if !supported(p.Manager.Name) {
 		if ownInstall {
 			p.Manager, p.Lock = Manager{Name: NPM}, ""
 			return nil
@@ -122,6 +136,9 @@ func (p *Project) chooseManager(needless, ownInstall bool) error {
 	}
 	if p.Manager.Spec == "" {
 		p.Manager.Spec = p.specOfLock()
+		p.heedEngines()
+	} else if _, err := semver.NewVersion(p.Manager.Spec); err != nil {
+		p.Manager.Spec = preferred(p.Manager.Name, p.Manager.Spec)
 	}
 	if p.Manager.Name == Yarn {
 		p.Manager.Berry = !strings.HasPrefix(p.Manager.Spec, "1.") && p.Manager.Spec != "1"
@@ -129,49 +146,52 @@ func (p *Project) chooseManager(needless, ownInstall bool) error {
 	return nil
 }
 
-var (
-	pnpmFormat  = regexp.MustCompile(`(?m)^lockfileVersion: '?(\d+)`)
-	berryFormat = regexp.MustCompile(`(?m)^__metadata:\n +version: (\d+)`)
-)
+// telling are files that only one package manager reads.
+var telling = []struct{ name, manager string }{
+	{"pnpm-workspace.yaml", PNPM},
+	{".pnpmfile.cjs", PNPM},
+	{".yarnrc.yml", Yarn},
+	{".yarnrc", Yarn},
+}
 
-// The versions that are taken where a repository pins none: those that write its lock
-// file's format, of several the one that most repositories have been written with.
-var (
-	pnpmSpecs  = map[string]string{"5": "7", "6": "8", "9": "10"}
-	berrySpecs = map[string]string{"4": "2", "5": "3", "6": "3", "7": "4", "8": "4"}
-)
+// likelyLock is the lock file to follow of several; "" for none. Some are left from
+// another package manager that was used once.
+func (p *Project) likelyLock(locks []string) string {
+	if len(locks) < 2 {
+		return strings.Join(locks, "")
+	}
+	m, err := p.Files.manifest(p.Root)
+	for _, lock := range locks {
+		manager := managerOf(lock)
+		tells := err == nil && manager != NPM && m.Engines[manager] != ""
+		for _, t := range telling {
+			tells = tells || t.manager == manager && p.Files.has(path.Join(p.Root, t.name))
+		}
+		if tells {
+			return lock
+		}
+	}
+	for _, lock := range locks {
+		if data, err := p.Files.Read(path.Join(p.Root, lock)); err == nil && p.locksAstro(managerOf(lock), string(data)) {
+			return lock
+		}
+	}
+	return locks[0]
+}
 
-func (p *Project) specOfLock() string {
-	text := ""
-	if p.Lock != "" && p.Manager.Name != NPM {
-		data, err := p.Files.Read(path.Join(p.Root, p.Lock))
-		if err == nil {
-			text = string(data)
-		}
-	}
-	format := func(r *regexp.Regexp) string {
-		if m := r.FindStringSubmatch(text); m != nil {
-			return m[1]
-		}
-		return ""
-	}
-	spec := func(known map[string]string, format, without string) string {
-		switch {
-		case known[format] != "":
-			return known[format]
-		case format != "": // of the future
-			return "latest"
-		default:
-			return without
-		}
-	}
-	switch p.Manager.Name {
+// locksAstro reports whether a lock file was written for the range of Astro that the site
+// asks for: one that is out of date mostly was not.
+func (p *Project) locksAstro(manager, text string) bool {
+	wanted := p.wanted()
+	switch manager {
+	case NPM:
+		return strings.Contains(text, `"astro": "`+wanted+`"`)
 	case PNPM:
-		return spec(pnpmSpecs, format(pnpmFormat), "10")
+		return regexp.MustCompile(`astro'?:\s+(?:specifier: )?'?` + regexp.QuoteMeta(wanted) + `'?\s`).MatchString(text)
 	case Yarn:
-		return spec(berrySpecs, format(berryFormat), "1")
+		return strings.Contains(text, "astro@"+wanted) || strings.Contains(text, "astro@npm:"+wanted)
 	default:
-		return ""
+		return false
 	}
 }
 
@@ -181,22 +201,4 @@ func (m Manager) pkg() string {
 		return "@yarnpkg/cli-dist"
 	}
 	return m.Name
-}
-
-// oldNPM are the versions of npm for versions of Node that this machine's does not work
-// with.
-var oldNPM = []struct{ node, npm string }{
-	{"^18.17.0 || >=20.5.0", "10"},
-	{"^14.17.0 || ^16.13.0 || >=18.0.0", "9"},
-}
-
-// npmFor names the version of npm to fetch for a version of Node that this machine's
-// cannot run on.
-func npmFor(node *semver.Version) string {
-	for _, o := range oldNPM {
-		if is, err := semver.NewConstraint(o.node); err == nil && is.Check(node) {
-			return o.npm
-		}
-	}
-	return "6"
 }

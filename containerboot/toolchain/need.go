@@ -15,7 +15,9 @@ type Need struct {
 	Who string
 	// operator: the client's configuration asks, and is to be followed to the letter.
 	operator bool
-	is       *semver.Constraints
+	// advice: it is only warned where it is not met.
+	advice bool
+	is     *semver.Constraints
 }
 
 // aliases are what nvm and others take instead of a version. Releases under long-term

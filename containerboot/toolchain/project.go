@@ -18,8 +18,11 @@ type Project struct {
 	Manager Manager
 	// Lock is the name of the lock file in Root that Manager follows; "" for none.
 	Lock string
-	// Needs are the ranges that the version of Node must be in, at most two.
+	// Needs are the ranges that the version of Node must be in, at most three: what is
+	// asked, and those of Astro and of the package manager.
 	Needs []*Need
+	// Notes say what was asked and is not followed, each in a sentence.
+	Notes []string
 }
 
 // Options are the parts of the client's configuration that have a say.
@@ -42,12 +45,19 @@ func Inspect(workspace, site string, o Options) (*Project, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ask != nil {
-		p.Needs = append(p.Needs, ask)
+	for _, n := range []*Need{p.astroNeed(), p.Manager.need()} {
+		if n != nil {
+			p.Needs = append(p.Needs, n)
+		}
 	}
-	if astro := p.astroNeed(); astro != nil {
-		p.Needs = append(p.Needs, astro)
+	if ask == nil {
+		return p, nil
 	}
+	if err := compatible(append([]*Need{ask}, p.Needs...)); err != nil && ask.advice {
+		p.Notes = append(p.Notes, strings.TrimSuffix(err.Error(), ".")+", which is followed.")
+		return p, nil
+	}
+	p.Needs = append([]*Need{ask}, p.Needs...)
 	return p, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"path"
 	"regexp"
+	"strings"
 
 	"github.com/Masterminds/semver/v3"
 )
@@ -17,9 +18,28 @@ var lifecycle = []string{
 
 var localPackage = regexp.MustCompile(`"(file|link|portal):`)
 
+// harmless are commands of such scripts that leave in node_modules nothing but what the
+// packages, package.json and the folder patches tell: git hooks, which are not run here,
+// checks of the package manager, patches, and what is compiled anew.
+var harmless = regexp.MustCompile(`^(?:(?:npx|pnpx|pnpm exec|pnpm|yarn) )?(?:` + strings.Join([]string{
+	`husky(?: install(?: \.?[\w./-]+)?)?`, `is-ci`, `simple-git-hooks`, `lefthook install(?: -f)?`,
+	`only-allow (?:npm|pnpm|yarn)`, `patch-package(?: --error-on-fail)?`, `npm rebuild(?: [\w@/.-]+)*(?: --force)?`,
+	`echo [\w .,:!'"-]*`, `true`, `exit 0`, `:`,
+}, "|") + `)$`)
+
+// harmlessScript reports whether a script of a package consists of such commands.
+func harmlessScript(script string) bool {
+	for command := range strings.SplitSeq(strings.NewReplacer("&&", "\n", "||", "\n", ";", "\n").Replace(script), "\n") {
+		if !harmless.MatchString(strings.Join(strings.Fields(command), " ")) {
+			return false
+		}
+	}
+	return true
+}
+
 // ReadsFiles reports whether the installation of packages, given by their folders, may
-// depend on any file of the repository: on scripts of the site's own, or packages in it
-// that are copied rather than linked.
+// depend on any file of the repository: on scripts of the site's own that are not known to
+// do no such thing, or packages in it that are copied rather than linked.
 func (p *Project) ReadsFiles(packages []string) bool {
 	for _, dir := range packages {
 		data, err := p.Files.Read(path.Join(dir, "package.json"))
@@ -33,7 +53,8 @@ func (p *Project) ReadsFiles(packages []string) bool {
 			return true
 		}
 		for _, name := range lifecycle {
-			if m.Scripts[name] != nil {
+			script, isText := m.Scripts[name].(string)
+			if m.Scripts[name] != nil && !(isText && harmlessScript(script)) {
 				return true
 			}
 		}

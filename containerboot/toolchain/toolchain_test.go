@@ -3,6 +3,7 @@ package toolchain
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,7 +45,7 @@ func TestInspect(t *testing.T) {
 		"a plain site":       {map[string]string{"package.json": empty, "package-lock.json": empty}, "", Options{}, ". npm@ package-lock.json "},
 		"without a lock":     {map[string]string{"package.json": empty}, "", Options{}, ". npm@  "},
 		"pnpm by its lock":   {map[string]string{"package.json": empty, "pnpm-lock.yaml": "lockfileVersion: '6.0'\n"}, "", Options{}, ". pnpm@8 pnpm-lock.yaml "},
-		"pnpm of the future": {map[string]string{"package.json": empty, "pnpm-lock.yaml": "lockfileVersion: '12.0'\n"}, "", Options{}, ". pnpm@latest pnpm-lock.yaml "},
+		"pnpm of the future": {map[string]string{"package.json": empty, "pnpm-lock.yaml": "lockfileVersion: '12.0'\n"}, "", Options{}, ". pnpm@latest pnpm-lock.yaml pnpm latest: >=22.13.0"},
 		"classic Yarn":       {map[string]string{"package.json": empty, "yarn.lock": "# yarn lockfile v1\n"}, "", Options{}, ". yarn@1 yarn.lock "},
 		"Yarn 4":             {map[string]string{"package.json": empty, "yarn.lock": "__metadata:\n  version: 8\n"}, "", Options{}, ". yarn@4 berry yarn.lock "},
 		"pinned": {
@@ -71,12 +72,52 @@ func TestInspect(t *testing.T) {
 			Options{},
 			"This site uses the package manager bun (package.json (packageManager)), which is not supported",
 		},
-		"pinned to nothing": {
-			map[string]string{"package.json": `{"packageManager":"pnpm"}`},
+		"pinned to no version": {map[string]string{"package.json": `{"packageManager":"pnpm"}`}, "", Options{}, ". pnpm@10  "},
+		"pinned to an address": {map[string]string{"package.json": `{"packageManager":"yarn@https://example.com/yarn.tgz"}`, "yarn.lock": "__metadata:\n  version: 8\n"}, "", Options{}, ". yarn@4 berry yarn.lock "},
+		"pinned by nonsense":   {map[string]string{"package.json": `{"packageManager":"the best"}`}, "", Options{}, ". npm@  "},
+		"pinned by volta":      {map[string]string{"package.json": `{"volta":{"node":"20.1.0","yarn":"1.22.19"}}`}, "", Options{}, ". yarn@1.22.19  package.json (volta): 20.1.0"},
+		"pinned by devEngines": {
+			map[string]string{"package.json": `{"devEngines":{"packageManager":[{"name":"bun"},{"name":"pnpm","version":">=9"}],"runtime":{"name":"node","version":"^22.0.0"}},"engines":{"node":"18"}}`},
 			"",
 			Options{},
-			`This site's packageManager "pnpm" does not name`,
+			". pnpm@10  package.json (devEngines): ^22.0.0",
 		},
+		"pinned to what needs a newer Node": {
+			map[string]string{"package.json": `{"packageManager":"pnpm@11.1.0"}`}, "", Options{}, ". pnpm@11.1.0  pnpm 11.1.0: >=22.13.0",
+		},
+		"locked by bun": {
+			map[string]string{"package.json": empty, "bun.lock": empty}, "", Options{}, "This site uses the package manager bun (bun.lock), which is not supported",
+		},
+		"locked by deno": {
+			map[string]string{"package.json": empty, "deno.lock": empty}, "", Options{}, "This site uses the package manager deno (deno.lock), which is not supported",
+		},
+		"pinned to what is not supported, but locked by npm too": {
+			map[string]string{"package.json": `{"packageManager":"bun@1.2.3"}`, "package-lock.json": empty, "bun.lock": empty},
+			"",
+			Options{},
+			". npm@ package-lock.json ",
+		},
+		"several locks, and settings": {
+			map[string]string{"package.json": empty, "package-lock.json": empty, "yarn.lock": "", ".yarnrc": "", "pnpm-lock.yaml": ""},
+			"",
+			Options{},
+			". yarn@1 yarn.lock ",
+		},
+		"several locks, one of them fits": {
+			map[string]string{
+				"package.json":      `{"dependencies":{"astro":"^5.1.0"}}`,
+				"package-lock.json": `{"packages":{"":{"dependencies":{"astro":"^4.0.0"}},"node_modules/astro":{"version":"4.0.1"}}}`,
+				"pnpm-lock.yaml":    "lockfileVersion: '9.0'\n\nimporters:\n\n  .:\n    dependencies:\n      astro:\n        specifier: ^5.1.0\n        version: 5.1.0\n",
+			},
+			"",
+			Options{},
+			". pnpm@10 pnpm-lock.yaml Astro 5.1.0: ^18.17.1 || ^20.3.0 || >=22.0.0",
+		},
+		"engines of pnpm": {
+			map[string]string{"package.json": `{"engines":{"pnpm":"9.x"}}`, "pnpm-lock.yaml": "lockfileVersion: '9.0'\n"}, "", Options{}, ". pnpm@9 pnpm-lock.yaml ",
+		},
+		"engines of npm":         {map[string]string{"package.json": `{"engines":{"npm":"9.x"}}`}, "", Options{}, ". npm@  "},
+		"engines of npm, strict": {map[string]string{"package.json": `{"engines":{"npm":"9.x"}}`, ".npmrc": "engine-strict=true\n"}, "", Options{}, ". npm@9  "},
 		"not supported, but not needed": {
 			map[string]string{"bun.lockb": ""}, "", Options{OwnInstall: true, OwnCommand: true}, ". npm@ bun.lockb ",
 		},
@@ -116,9 +157,22 @@ func TestInspect(t *testing.T) {
 			Options{NodeVersion: "22"},
 			". npm@  build.nodeVersion: 22",
 		},
-		".nvmrc before the rest":      {map[string]string{"package.json": `{"engines":{"node":"18"}}`, ".nvmrc": "# ours\n\nlts/jod\n", ".node-version": "20"}, "", Options{}, ". npm@  .nvmrc: lts/jod"},
-		".node-version":               {map[string]string{"package.json": `{"engines":{"node":"18"}}`, ".node-version": "v20.1.0"}, "", Options{}, ". npm@  .node-version: v20.1.0"},
-		"engines":                     {map[string]string{"package.json": `{"engines":{"node":">=18 <23"}}`}, "", Options{}, ". npm@  package.json (engines): >=18 <23"},
+		".nvmrc before the rest": {map[string]string{"package.json": `{"engines":{"node":"18"}}`, ".nvmrc": "# ours\n\nlts/jod\n", ".node-version": "20"}, "", Options{}, ". npm@  .nvmrc: lts/jod"},
+		".node-version":          {map[string]string{"package.json": `{"engines":{"node":"18"}}`, ".node-version": "v20.1.0"}, "", Options{}, ". npm@  .node-version: v20.1.0"},
+		"engines":                {map[string]string{"package.json": `{"engines":{"node":">=18 <23"}}`}, "", Options{}, ". npm@  package.json (engines): >=18 <23"},
+		".tool-versions":         {map[string]string{"package.json": empty, ".tool-versions": "# ours\npython 3.12.0\nnodejs 20.1.0\n"}, "", Options{}, ". npm@  .tool-versions: 20.1.0"},
+		"engines that Astro does not build with": {
+			map[string]string{"package.json": `{"engines":{"node":"20.x"},"dependencies":{"astro":"^7.0.0"}}`},
+			"",
+			Options{},
+			". npm@  Astro 7.0.0: >=22.12.0",
+		},
+		"the same, strict": {
+			map[string]string{"package.json": `{"engines":{"node":"20.x"},"dependencies":{"astro":"^7.0.0"}}`, ".npmrc": "engine-strict = true"},
+			"",
+			Options{},
+			". npm@  package.json (engines): 20.x; Astro 7.0.0: >=22.12.0",
+		},
 		"engines of long ago":         {map[string]string{"package.json": `{"engines":["node >= 0.8"]}`}, "", Options{}, ". npm@  "},
 		"engines of no sense":         {map[string]string{"package.json": `{"engines":{"node":"the newest"}}`}, "", Options{}, ". npm@  "},
 		".nvmrc of no sense":          {map[string]string{"package.json": empty, ".nvmrc": "the newest"}, "", Options{}, `The file ".nvmrc" of this repository asks for Node "the newest"`},
@@ -246,4 +300,26 @@ func TestPackages(t *testing.T) {
 	p, err := Inspect(dir, "sites/www", Options{})
 	require.NoError(t, err)
 	assert.Equal(t, []string{".", "sites/www", "packages/a"}, p.Packages())
+}
+
+// TestPNPMSettings: pnpm reads its settings from the file of the workspace, also of one
+// that lists no packages.
+func TestPNPMSettings(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		files  map[string]string
+		site   string
+		ignore bool
+	}{
+		"none":     {map[string]string{"package.json": "{}"}, "", true},
+		"settings": {map[string]string{"package.json": "{}", "pnpm-workspace.yaml": "overrides:\n  sharp: ^0.34.5\n"}, "", false},
+		"above, of others": {
+			map[string]string{"pnpm-workspace.yaml": "packages: [libs/*]\n", "www/package.json": "{}", "www/pnpm-lock.yaml": ""}, "www", true,
+		},
+	} {
+		c.files["pnpm-lock.yaml"] = "lockfileVersion: '9.0'\n"
+		p, err := Inspect(tree(t, c.files), c.site, Options{})
+		require.NoError(t, err, name)
+		assert.Equal(t, c.ignore, slices.Contains(p.Frozen().Args, "--ignore-workspace"), name)
+	}
 }

@@ -1,0 +1,50 @@
+package toolchain
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestReadsFiles(t *testing.T) {
+	t.Parallel()
+	for script, reads := range map[string]bool{
+		"":                                true,
+		"husky":                           false,
+		"husky install":                   false,
+		"husky install .config/husky":     false,
+		"husky || true":                   false,
+		"is-ci || husky install":          false,
+		"npx only-allow pnpm":             false,
+		"simple-git-hooks && echo done":   false,
+		"patch-package":                   false,
+		"patch-package; npx husky":        false,
+		"npm rebuild sharp --force":       false,
+		"patch-package --patch-dir other": true,
+		"husky && node scripts/build.mjs": true,
+		"echo $(node x.mjs)":              true,
+		"echo a > b":                      true,
+		"husky install $(cat where)":      true,
+		"astro sync":                      true,
+		"npx husky-of-another":            true,
+	} {
+		data, err := json.Marshal(map[string]any{"scripts": map[string]any{"prepare": script}})
+		require.NoError(t, err)
+		p := &Project{Files: Files(tree(t, map[string]string{"package.json": string(data)})), Root: ".", Site: "."}
+		assert.Equal(t, reads, p.ReadsFiles([]string{"."}), script)
+	}
+	for manifest, reads := range map[string]bool{
+		`{"scripts":{"build":"node x.mjs"}}`:        false,
+		`{"scripts":{"postinstall":1}}`:             true,
+		`{"dependencies":{"own":"file:./own"}}`:     true,
+		`{"dependencies":{"own":"workspace:*"}}`:    false,
+		`{"scripts":{"pnpm:devPreinstall":"x"}}`:    true,
+		`{"scripts":`:                               true,
+		`{"dependenciesMeta":{"a":{"injected":1}}}`: true,
+	} {
+		p := &Project{Files: Files(tree(t, map[string]string{"package.json": manifest})), Root: ".", Site: "."}
+		assert.Equal(t, reads, p.ReadsFiles([]string{"."}), manifest)
+	}
+}
