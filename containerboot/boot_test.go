@@ -1,6 +1,7 @@
 package containerboot_test
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -317,11 +318,16 @@ func TestDamagedCache(t *testing.T) {
 	assert.Equal(t, "<h1>hello</h1>", body)
 }
 
-// TestLockFileThatNpmRefuses is what npm 11 makes of its own lock files.
+// TestLockFileThatNpmRefuses is what npm 11 makes of its own lock files. What it says of
+// that goes on for hundreds of lines.
 func TestLockFileThatNpmRefuses(t *testing.T) {
 	t.Parallel()
+	libs := `"lib":"file:lib"`
+	for i := range 200 {
+		libs += fmt.Sprintf(`,"lib%d":"file:lib"`, i)
+	}
 	site := with(plainSite, map[string]string{
-		"package.json":     `{"name":"site","private":true,"scripts":{"build":"node build.mjs"},"dependencies":{"lib":"file:lib"}}`,
+		"package.json":     `{"name":"site","private":true,"scripts":{"build":"node build.mjs"},"dependencies":{` + libs + `}}`,
 		"lib/package.json": `{"name":"lib","version":"1.0.0"}`,
 	})
 	w := newWorld(t, site)

@@ -116,9 +116,14 @@ func (b *Builder) runInstall(ctx context.Context) error {
 	if p.Lock == "" {
 		return b.leavingLocks(func() error { return run(frozen) })
 	}
+	refused := ""
+	with.listen = func(line string) {
+		if m := lockRefusals.FindStringSubmatch(line); m != nil && refused == "" {
+			refused = m[1] + m[2] + m[3]
+		}
+	}
 	err = run(frozen)
-	refused := refusal(err)
-	if refused == "" {
+	if run := (*tool.Error)(nil); refused == "" || !errors.As(err, &run) {
 		return err
 	}
 	loose := p.Loose()
@@ -133,22 +138,9 @@ func (b *Builder) runInstall(ctx context.Context) error {
 }
 
 // lockRefusals are how the package managers say that a lock file does not match
-// package.json, which npm 11 also does with lock files that it wrote itself.
+// package.json, which npm 11 also does with lock files that it wrote itself. Hundreds of
+// lines of help may follow.
 var lockRefusals = regexp.MustCompile(`^npm \S+ code (EUSAGE)$|\b(ERR_PNPM_OUTDATED_LOCKFILE|ERR_PNPM_LOCKFILE_CONFIG_MISMATCH|ERR_PNPM_LOCKFILE_BREAKING_CHANGE|YN0028)\b|(Your lockfile needs to be updated)`)
-
-// refusal is what a package manager said that refused a lock file; "" for any other error.
-func refusal(err error) string {
-	e := (*tool.Error)(nil)
-	if !errors.As(err, &e) {
-		return ""
-	}
-	for _, line := range e.Lines {
-		if m := lockRefusals.FindStringSubmatch(line); m != nil {
-			return m[1] + m[2] + m[3]
-		}
-	}
-	return ""
-}
 
 // leavingLocks does something and leaves the lock files as they were, byte for byte: the
 // repair of one is not the editor's work and must not be saved with it, and where
