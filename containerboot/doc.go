@@ -86,17 +86,22 @@
 // # What is built
 //
 // Node is of the version that build.nodeVersion of the configuration asks for, or else
-// .nvmrc, .node-version or engines of package.json, and of one that the site's Astro
-// builds with. Where the machine's is not, one is fetched by npm, as a package, through
+// .nvmrc, .node-version, .tool-versions, or volta, devEngines or engines of package.json,
+// and of one that the site's Astro builds with and its package manager runs on; engines
+// that Astro does not build with are not followed, unless engine-strict is set. Where the
+// machine's is not, one is fetched by npm, as a package, through
 // the registry that npm is configured with, and kept in the client's cache. On another C
 // library than glibc, and on other machines than x64 and arm64, there is none to fetch.
 //
 // The site's package manager, npm, pnpm or Yarn, is told by its lock file and by
-// packageManager, fetched alike at the version that the repository pins (without a pin
-// npm is the machine's), and run at the root of the workspace which the site is a
-// package of. It installs what the lock file says. Where the lock file does not match
+// packageManager, devEngines or volta, fetched alike at the version that the repository
+// pins (without a pin npm is the machine's), and run at the root of the workspace which
+// the site is a package of. Of several lock files, that of the one named is followed, or
+// else of one whose own settings are there, or which was written for the Astro that
+// package.json asks for. It installs what the lock file says. Where the lock file does not match
 // package.json it installs what fits, says so, and the lock file stays as it was; a site
-// without one is left without. The site is built by its script "build".
+// without one is left without. The site is built by its script "build", or the only one
+// that calls "astro build", or by that.
 //
 // Where lock file, settings and package.json files are all that an installation depends
 // on, node_modules are kept until they change; where there are install scripts, packages
@@ -107,16 +112,18 @@
 // files that would be saved, the .env files in the site's folder, versions and settings.
 // If any of that changed while it was built, it is this session's alone.
 //
-// The output folder is emptied before a build, unless the repository has files in it,
-// and must hold an index.html afterwards, unless healthPath names another page or it is
-// that of a server. It is
+// The output folder is build.output, without which it is the one that Astro says it builds
+// into, dist where it says none. It is emptied before a build, unless the repository has
+// files in it, and must hold an index.html afterwards, or have one in its folder client,
+// unless healthPath names another page or it is that of a server. It is
 // moved out of the workspace for the moment in which it is copied. An editing agent that
 // builds for itself should do so into a folder of its own: two builds at a time into the
 // same one spoil each other.
 //
 // # What is served
 //
-// build.mode says how, and without it the output does: server/entry.mjs makes a server.
+// build.mode says how, and without it the output does: server/entry.mjs makes a server,
+// unless all pages are files. Servers for other hosts than Node's are refused by name.
 //
 // static: the output folder. Documents are found as static hosts do. Each gets a script
 // that loads it again once a rebuild has finished: it listens to /api/events for another

@@ -109,6 +109,9 @@ func (x *session) make(ctx context.Context, content string, kind buildKind) (*bu
 	if err == nil {
 		err = x.builder.Build(ctx)
 	}
+	if err == nil {
+		err = x.tree.Exclude(ctx, x.builder.Exclude())
+	}
 	// A lock file that the first build rewrote is not to be saved as the editor's, also
 	// where the build failed. Whatever else changed may be somebody's work, for an
 	// editor or an agent may write meanwhile: it is saved.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"time"
 
 	"go.uber.org/zap"
@@ -47,22 +48,15 @@ func (b *Builder) lead(ctx context.Context, cache *buildcache.Cache, key string,
 func (b *Builder) Build(ctx context.Context) error {
 	const phase = bootapi.PhaseBuilding
 	start := time.Now()
-	var err error
-	if command := b.cfg.Site.Command; command != "" {
-		err = b.shell(ctx, phase, command)
-	} else {
-		if err := b.hasBuildScript(); err != nil {
-			return err
-		}
-		manager := b.project.Manager.Name
-		if b.project.Manager.Berry && b.project.Lock == "" {
-			manager = toolchain.NPM // it runs nothing without a lock file, which must not be left behind
-		}
-		err = b.run(ctx, phase, b.dir, manager+" run build", manager, "run", "build")
-	}
+	log := &astroLog{}
+	reading := *b
+	reading.listen = log.read
+	err := reading.runBuild(ctx)
 	if err != nil {
 		return b.explain(phase, "The build failed", err)
 	}
+	b.findOutput(log)
+	b.adapter = log.foreign()
 	out, err := realBelow(b.cfg.Workspace, filepath.Join(b.dir, b.output))
 	if err == nil {
 		var info os.FileInfo
@@ -71,29 +65,69 @@ func (b *Builder) Build(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return fail(phase, err, "The build succeeded but left no folder %q.", filepath.ToSlash(b.output))
+		return b.noOutput(log, err)
 	}
 	b.cfg.Log.Info("site built", zap.Duration("took", time.Since(start)))
 	return nil
 }
 
-func (b *Builder) hasBuildScript() error {
+// runBuild runs what the client's configuration says, else the site's script.
+func (b *Builder) runBuild(ctx context.Context) error {
+	const phase = bootapi.PhaseBuilding
+	if command := b.cfg.Site.Command; command != "" {
+		return b.shell(ctx, phase, command)
+	}
+	script, err := b.buildScript()
+	if err != nil {
+		return err
+	}
+	if script == "" {
+		return b.shell(ctx, phase, "astro build")
+	}
+	manager := b.project.Manager.Name
+	if b.project.Manager.Berry && b.project.Lock == "" {
+		manager = toolchain.NPM // it runs nothing without a lock file, which must not be left behind
+	}
+	return b.run(ctx, phase, b.dir, manager+" run "+script, manager, "run", script)
+}
+
+var callsBuild = regexp.MustCompile(`(^|[\s/])astro build\b`)
+
+// buildScript is the site's script that builds it: "build", or of another name the only
+// one that has Astro build; "" where it has none and Astro is to be run itself.
+func (b *Builder) buildScript() (string, error) {
 	const phase = bootapi.PhaseBuilding
 	data, err := os.ReadFile(filepath.Join(b.dir, "package.json"))
 	if err != nil {
-		return fail(phase, err, "This repository has no package.json in %s.", b.where())
+		return "", fail(phase, err, "This repository has no package.json in %s.", b.where())
 	}
 	var p struct {
 		Scripts map[string]any `json:"scripts"`
 	}
 	if err := json.Unmarshal(data, &p); err != nil {
-		return fail(phase, err, "The package.json in %s is not valid JSON.", b.where())
+		return "", fail(phase, err, "The package.json in %s is not valid JSON.", b.where())
 	}
-	if _, ok := p.Scripts["build"]; !ok {
-		return fail(phase, nil, "The package.json in %s has no \"build\" script.", b.where())
+	if _, ok := p.Scripts["build"]; ok {
+		return "build", nil
 	}
-	return nil
+	var building []string
+	for name, script := range p.Scripts {
+		if text, _ := script.(string); callsBuild.MatchString(text) {
+			building = append(building, name)
+		}
+	}
+	version, _ := b.project.InstalledAstro()
+	switch {
+	case len(building) == 1:
+		return building[0], nil
+	case len(building) == 0 && version != "":
+		return "", nil
+	}
+	return "", fail(phase, errNoScript, "The package.json in %s has no \"build\" script.", b.where())
 }
+
+// errNoScript tells the operator what to do.
+var errNoScript = errors.New("build.command must say how the site is built")
 
 // Keep copies a build's output out of the workspace, where the next build will write,
 // and returns the copy, which never changes. content names what it was built from; it

@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -39,7 +40,7 @@ func keyOf(parts ...string) string {
 func (b *Builder) distKey(content string) string {
 	s := b.cfg.Site
 	parts := []string{
-		"dist v1", b.cfg.ClientID, content, s.Directory, s.Install, s.Command, b.output, s.Mode,
+		"dist v1", b.cfg.ClientID, content, s.Directory, s.Install, s.Command, cmp.Or(filepath.FromSlash(s.Output), defaultOutput), s.Mode,
 		b.node, runtime.GOOS, runtime.GOARCH,
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Env)) {

@@ -90,15 +90,24 @@ func (b *Builder) resolvedDir() string {
 	return dir
 }
 
-// checkOutput makes sure that there is a page to begin with, unless the site's
-// configuration names another one.
+// checkOutput makes sure that there is something to serve, with a page to begin with unless
+// the site's configuration names another one.
 func (b *Builder) checkOutput(dir string) error {
-	if b.cfg.Site.HealthPath != "" || b.IsServer(dir) {
+	const phase = bootapi.PhaseBuilding
+	if b.IsServer(dir) {
+		switch code := readServer(dir); {
+		case code.foreign():
+			return fail(phase, errForeign, foreignSite, code.adapter)
+		case code.middleware:
+			return fail(phase, errMiddleware, "This site's server is made to be a part of another one (middleware), and cannot be run by itself.")
+		}
 		return nil
 	}
-	if info, err := os.Stat(filepath.Join(dir, homePage)); err == nil && info.Mode().IsRegular() {
+	if b.cfg.Site.HealthPath != "" || homeIn(b.Files(dir)) {
 		return nil
 	}
-	return fail(bootapi.PhaseBuilding, errNoHomePage,
-		"The build succeeded but left no %s in the folder %q.", homePage, filepath.ToSlash(b.output))
+	if b.adapter != "" {
+		return fail(phase, errForeign, foreignSite, b.adapter)
+	}
+	return fail(phase, errNoHomePage, "The build succeeded but left no %s in the folder %q.", homePage, filepath.ToSlash(b.output))
 }

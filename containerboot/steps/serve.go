@@ -47,22 +47,26 @@ var errNoEntry = errors.New("build.mode server needs the adapter @astrojs/node w
 func (b *Builder) IsDev() bool { return b.cfg.Site.Mode == modeDev }
 
 // IsServer reports whether a build's output is to be run: build.mode says so, or, where
-// it says nothing, the output is that of Astro's Node adapter.
+// it says nothing, the output is that of Astro's Node adapter, or of another one that is
+// not known to need another host.
 func (b *Builder) IsServer(output string) bool {
 	switch b.cfg.Site.Mode {
 	case modeServer:
 		return true
 	case "":
-		return isFile(filepath.Join(output, serverEntry))
+		isFiles := homeIn(output) || homeIn(filepath.Join(output, clientFolder))
+		return isFile(filepath.Join(output, serverEntry)) && (!isFiles || readServer(output).runs())
 	default:
 		return false
 	}
 }
 
-// Files is the folder of a build's output whose files visitors may read.
+// Files is the folder of a build's output whose files visitors may read: adapters keep
+// them apart from the server's code, also where there is none.
 func (b *Builder) Files(output string) string {
-	if b.IsServer(output) {
-		return filepath.Join(output, clientFolder)
+	client := filepath.Join(output, clientFolder)
+	if b.IsServer(output) || !homeIn(output) && homeIn(client) {
+		return client
 	}
 	return output
 }

@@ -62,7 +62,7 @@ type Config struct {
 }
 
 // Builder builds one session's site. Its methods must not be called concurrently,
-// except Exclude and Cached.
+// except Cached.
 type Builder struct {
 	cfg     Config
 	dir     string // of the site
@@ -76,11 +76,15 @@ type Builder struct {
 	// own keeps builds that belong to no content which could be named: files changed
 	// while they were built.
 	own *buildcache.Cache
+	// listen gets the output of what is run, beside the board. Nil: nobody.
+	listen func(line string)
+	// adapter is the one of another host that the last build was for; "" for none.
+	adapter string
 	// serverEnv is env for servers, which are started again at any time.
 	serverEnv *atomic.Pointer[[]string]
 }
 
-// New returns the builder of a session's site. It touches no files.
+// New returns the builder of a session's site. It writes no files.
 func New(cfg Config) *Builder {
 	client := filepath.Join(cfg.CacheDir, cfg.ClientID)
 	b := &Builder{
@@ -94,6 +98,7 @@ func New(cfg Config) *Builder {
 	b.serverEnv = new(atomic.Pointer[[]string])
 	if b.output == "" {
 		b.output = defaultOutput
+		b.rememberOutput()
 	}
 	b.env = b.toolsEnv(toolchain.Tools{})
 	tools := filepath.Join(cfg.Private, "tools")
@@ -112,7 +117,7 @@ func New(cfg Config) *Builder {
 func (b *Builder) Close() { b.store.Close() }
 
 // Exclude returns the patterns, in the form of .gitignore, of what the steps make in
-// the workspace and nobody wants to be saved.
+// the workspace and nobody wants to be saved. A build may find another output folder.
 func (b *Builder) Exclude() []string {
 	var patterns []string
 	for _, name := range []string{b.output, astroFolder} {
@@ -218,7 +223,12 @@ func (b *Builder) run(ctx context.Context, phase bootapi.Phase, dir, name string
 		Env:     b.env,
 		User:    b.cfg.User,
 		Secrets: b.cfg.Secrets,
-		Line:    func(line string) { b.cfg.Board.Log(phase, line) },
+		Line: func(line string) {
+			if b.listen != nil {
+				b.listen(line)
+			}
+			b.cfg.Board.Log(phase, line)
+		},
 	})
 }
 

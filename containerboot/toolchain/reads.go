@@ -54,7 +54,7 @@ func (p *Project) ReadsFiles(packages []string) bool {
 		}
 		for _, name := range lifecycle {
 			script, isText := m.Scripts[name].(string)
-			if m.Scripts[name] != nil && !(isText && harmlessScript(script)) {
+			if m.Scripts[name] != nil && (!isText || !harmlessScript(script)) {
 				return true
 			}
 		}

@@ -188,6 +188,19 @@ func (w *Worktree) writeExcludes(gitDir string) error {
 	return updateFile(filepath.Join(gitDir, "info", "exclude"), w.excludes(), 0o644)
 }
 
+// Exclude puts other patterns in the place of Config.Exclude.
+func (w *Worktree) Exclude(ctx context.Context, patterns []string) error {
+	if err := w.lock.take(ctx); err != nil {
+		return err
+	}
+	defer w.lock.release()
+	w.cfg.Exclude = patterns
+	if err := w.writeExcludes(w.cfg.GitDir); err != nil {
+		return failed("writing the excluded patterns", err)
+	}
+	return nil
+}
+
 func (w *Worktree) excludes() []byte {
 	return []byte(strings.Join(append([]string{"node_modules"}, w.cfg.Exclude...), "\n") + "\n")
 }
