@@ -182,8 +182,8 @@ func (s *state) open(a *App) (_ *running, err error) {
 }
 
 // deployKey resolves references to deploy keys by the configuration in force.
-func (s *state) deployKey(ctx context.Context, clientID string, key configstore.DeployKey) (string, error) {
-	return s.keys.Load().Resolve(ctx, clientID, key)
+func (s *state) deployKey(ctx context.Context, clientID string, r configstore.Repository) (string, error) {
+	return s.keys.Load().Resolve(ctx, clientID, r)
 }
 
 // clientSource reads full configurations for the session service.

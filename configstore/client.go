@@ -46,8 +46,9 @@ type Repository struct {
 	URL string `json:"url"`
 	// Branch is what edit branches are made from.
 	Branch string `json:"branch"`
-	// DeployKey is a PEM private key or a reference to one (arn:aws:secretsmanager:…,
-	// env:NAME, file:PATH). It is a secret: String, logs and the CLI show it redacted.
+	// DeployKey is a PEM private key for ssh, a token or user:token for https, or a
+	// reference to one (arn:aws:secretsmanager:…, env:NAME, file:PATH). It is a secret:
+	// String, logs and the CLI show it redacted.
 	DeployKey DeployKey `json:"deployKey,omitempty"`
 	// Directory is where the site lies in the repository. Default: its root.
 	Directory string `json:"directory,omitempty"`
@@ -119,7 +120,7 @@ func (c Client) Redacted() Client {
 	return c
 }
 
-// DeployKey is a private key in PEM form or a reference to one. Its String and
+// DeployKey is what opens a repository or a reference to it. Its String and
 // GoString never show the key.
 type DeployKey string
 

@@ -177,21 +177,19 @@ func TestReferencesAreValidated(t *testing.T) {
 			assert.Equal(t, []string{want}, faultStrings(t, err))
 		}
 		assert.Error(t, Validate(c, Rules{}), "nothing is allowed unless the operator says so")
-		assert.Empty(t, CheckSupported(c))
 	}
 
 	c := validClient()
 	c.Repository.DeployKey = "env:KEY_A"
-	list := faultStrings(t, Validate(c, rules))
-	require.Len(t, list, 1)
-	assert.Contains(t, list[0], "credentials for https repositories are not supported yet")
+	require.NoError(t, Validate(c, rules), "for https too")
 	c.Repository.URL = "file:///srv/site.git"
 	assert.Equal(t, []string{"repository.deployKey: has no effect on a file repository"}, faultStrings(t, Validate(c, rules)))
 }
 
-func TestParsePrivateKey(t *testing.T) {
+func TestParseKey(t *testing.T) {
 	key := pemKey("OPENSSH PRIVATE KEY", opensshMagic+"\x04none")
-	got, err := ParsePrivateKey("\n" + strings.ReplaceAll(string(key), "\n", "\r\n") + " ")
+	ssh, https := Repository{URL: "git@a.example:x"}, Repository{URL: "https://a.example/x"}
+	got, err := ssh.ParseKey("\n" + strings.ReplaceAll(string(key), "\n", "\r\n") + " ")
 	require.NoError(t, err)
 	assert.Equal(t, string(key), got)
 	for _, text := range []string{
@@ -199,10 +197,20 @@ func TestParsePrivateKey(t *testing.T) {
 		string(pemKey("ENCRYPTED PRIVATE KEY", "SECRET")), "-----BEGIN PRIVATE KEY-----\nSECRET",
 		string(pemKey("PRIVATE KEY", strings.Repeat("SECRET", 10_000))),
 	} {
-		_, err := ParsePrivateKey(text)
+		_, err := ssh.ParseKey(text)
 		require.Error(t, err)
 		assert.NotContains(t, err.Error(), "SECRET")
 		assert.NotContains(t, err.Error(), "U0VDUkVU")
+	}
+	for _, text := range []string{"jo:SECRET", "jo:SECRET\n", "jo:SECRET\r\n"} {
+		got, err := https.ParseKey(text)
+		require.NoError(t, err)
+		assert.Equal(t, "jo:SECRET", got)
+	}
+	for _, text := range []string{"", "\n", "SECRET\nmore", string(key), strings.Repeat("SECRET", 20_000)} {
+		_, err := https.ParseKey(text)
+		require.Error(t, err)
+		assert.NotContains(t, err.Error(), "SECRET")
 	}
 }
 

@@ -101,12 +101,6 @@ func Validate(c Client, rules Rules) error {
 	for _, path := range slices.Sorted(maps.Keys(c.Unknown)) {
 		fs.add(path, "unknown field")
 	}
-	invalid := fs
-	for _, f := range CheckSupported(c) {
-		if !invalid.covers(f.Path) {
-			fs = append(fs, f)
-		}
-	}
 	return fs.err()
 }
 

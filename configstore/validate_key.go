@@ -8,18 +8,45 @@ import (
 	"strings"
 )
 
-// ParsePrivateKey checks the text that a reference to a deploy key led to and returns it
-// with the line ends that ssh needs: one unencrypted private key in PEM form, of at most
-// MaxKeyText. Its errors say nothing of the text.
-func ParsePrivateKey(text string) (string, error) {
+// maxCredential bounds a token or a password with its user, in bytes.
+const maxCredential = 4096
+
+// ParseKey checks the text that a reference to a repository's deploy key led to and returns
+// it as git is given it. For https it is one line, a token or user:token, whose line end
+// goes; else one unencrypted private key in PEM form, which gets the line ends that ssh
+// needs. It has at most MaxKeyText. Its errors say nothing of the text.
+func (r Repository) ParseKey(text string) (string, error) {
 	if len(text) > MaxKeyText {
 		return "", fmt.Errorf("must be at most %d bytes", MaxKeyText)
+	}
+	if r.takesCredential() {
+		text = strings.TrimRight(text, "\r\n")
+		return text, checkCredential(text)
 	}
 	text = string(normalizeKey(DeployKey(text)))
 	if err := checkPrivateKey(text); err != nil {
 		return "", err
 	}
 	return text, nil
+}
+
+// takesCredential reports whether the repository's key is a token and not a key for ssh.
+func (r Repository) takesCredential() bool { return strings.HasPrefix(r.URL, "https:") }
+
+// checkCredential accepts a token, or a user's name and token or password.
+func checkCredential(text string) error {
+	user, secret, both := strings.Cut(text, ":")
+	switch {
+	case strings.Contains(text, "-----BEGIN "):
+		return errors.New("is a key for ssh: an https repository takes a token, or user:token")
+	case len(text) > maxCredential:
+		return fmt.Errorf("must be at most %d bytes", maxCredential)
+	case !isPlainText(text) || strings.TrimSpace(text) != text:
+		return errors.New("must be one line without control characters, and not begin or end with a space")
+	case user == "" || both && secret == "":
+		return errors.New("must be a token, or user:token")
+	}
+	return nil
 }
 
 // normalizeKey gives a PEM key the line ends without which ssh refuses it.
@@ -31,10 +58,10 @@ func normalizeKey(k DeployKey) DeployKey {
 	return DeployKey(strings.ReplaceAll(s, "\r\n", "\n") + "\n")
 }
 
-// checkDeployKey checks a client's key, or the reference to it. Its errors say nothing
+// checkDeployKey checks a repository's key, or the reference to it. Its errors say nothing
 // of a key.
-func checkDeployKey(clientID string, key DeployKey, prefixes []KeyPrefix) error {
-	switch {
+func checkDeployKey(clientID string, r Repository, prefixes []KeyPrefix) error {
+	switch key := r.DeployKey; {
 	case key.IsReference():
 		ref, err := key.Reference()
 		if err != nil {
@@ -45,6 +72,8 @@ func checkDeployKey(clientID string, key DeployKey, prefixes []KeyPrefix) error 
 		return fmt.Errorf("must be at most %d bytes", maxDeployKey)
 	case key == redactedKey:
 		return errors.New("is a redacted key, as the client was shown: give the key itself")
+	case r.takesCredential():
+		return checkCredential(string(key))
 	default:
 		return checkPrivateKey(string(key))
 	}

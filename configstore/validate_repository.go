@@ -28,7 +28,7 @@ func validateRepository(fs *faults, c Client, rules Rules) {
 		validateFolder(fs, "repository.directory", r.Directory)
 	}
 	if r.DeployKey != "" {
-		if err := checkDeployKey(c.ClientID, r.DeployKey, rules.KeyPrefixes); err != nil {
+		if err := checkDeployKey(c.ClientID, r, rules.KeyPrefixes); err != nil {
 			fs.add("repository.deployKey", err.Error())
 		} else if strings.HasPrefix(r.URL, "file:") {
 			fs.add("repository.deployKey", "has no effect on a file repository")

@@ -214,27 +214,40 @@ func TestManyVariables(t *testing.T) {
 	assert.Equal(t, []string{"build.env: must be at most 100 variables, got 101"}, faultStrings(t, Validate(c, Rules{})))
 }
 
-func TestUnsupported(t *testing.T) {
-	tests := map[string]func(*Client){
-		"repository.deployKey with an https URL": func(c *Client) { c.Repository.DeployKey = pemKey("PRIVATE KEY", "x") },
-	}
-	refusals := Unsupported()
-	require.Len(t, refusals, len(tests))
-	for _, r := range refusals {
-		change := tests[r.Path+" "+r.Value]
-		require.NotNil(t, change, "%s %s", r.Path, r.Value)
+// TestCredentials: an https repository takes a token or user:token in the key's place.
+func TestCredentials(t *testing.T) {
+	const form = "must be a token, or user:token"
+	for text, want := range map[string]string{
+		"ghp_SECRET":                        "",
+		"deploy:SECRET":                     "",
+		"user@example.com:SECRET:with:more": "",
+		"jo:SECRET with spaces, and ü":      "",
+		strings.Repeat("x", maxCredential):  "",
+		":SECRET":                           form,
+		"SECRET:":                           form,
+		" SECRET":                           "must be one line",
+		"SECRET\n":                          "must be one line",
+		"SECRET\nhost=evil.example":         "must be one line",
+		"SEC\x00RET":                        "must be one line",
+		"SECRET\x7f":                        "must be one line",
+		"SECRET\xff":                        "must be one line",
+		strings.Repeat("SECRET", 1000):      "must be at most 4096 bytes",
+		string(pemKey("PRIVATE KEY", "x")):  "is a key for ssh",
+		"[redacted]":                        "is a redacted key",
+	} {
 		c := validClient()
-		change(&c)
-		want := []string{r.Path + ": " + r.Reason}
-		assert.Contains(t, r.Reason, "not supported yet")
-		assert.Equal(t, want, faultStrings(t, Validate(c, Rules{})))
-		require.Len(t, CheckSupported(c), 1)
+		c.Repository.DeployKey = DeployKey(text)
+		_, err := Prepare(c, Rules{})
+		if want == "" {
+			assert.NoError(t, err)
+		} else {
+			faults := faultStrings(t, err)
+			require.Len(t, faults, 1, "%q", text)
+			assert.Contains(t, faults[0], "repository.deployKey: "+want)
+			assert.NotContains(t, faults[0], "SECRET")
+		}
+		assert.NotContains(t, fmt.Sprintf("%v %+v %#v", c, c, c.Redacted()), "SECRET")
 	}
-	assert.Empty(t, CheckSupported(validClient()))
-
-	c := validClient()
-	c.Repository.DeployKey = "garbage"
-	assert.Len(t, faultStrings(t, Validate(c, Rules{})), 1, "what is no key at all is not also unsupported")
 }
 
 func TestRepositoryURLs(t *testing.T) {
@@ -356,7 +369,7 @@ func TestDeployKeys(t *testing.T) {
 			require.NoError(t, err, "%s", out)
 			key, err := os.ReadFile(file)
 			require.NoError(t, err)
-			err = checkDeployKey("amelia", normalizeKey(DeployKey(key)), nil)
+			err = checkDeployKey("amelia", Repository{DeployKey: normalizeKey(DeployKey(key))}, nil)
 			if want == "" {
 				require.NoError(t, err, "%v", kind)
 				assert.Equal(t, string(key), string(normalizeKey(DeployKey(strings.ReplaceAll(string(key), "\n", "\r\n")))))

@@ -39,6 +39,14 @@
 //	                        may share; one folder per client in it. Default: /cache.
 //	API_UPSTREAM            Origin (http://host:port) which gets the /api/ requests that
 //	                        containerboot does not answer. Default: the site gets them.
+//	KNOWN_HOSTS_FILE        File with the keys of ssh servers in OpenSSH's known_hosts form,
+//	                        read at the start. A host that is named there must show one
+//	                        of its keys. Those of github.com, gitlab.com and
+//	                        bitbucket.org are known without it; any other host is
+//	                        believed at its first use by the client, and then pinned.
+//	SSL_CERT_FILE, SSL_CERT_DIR, GIT_SSL_CAINFO, GIT_SSL_CAPATH
+//	                        Certificate authorities that git is to trust for https. The
+//	                        first two stand in for the others where these are not set.
 //	SITE_USER               Whom the client's code runs as: a name, uid or uid:gid, of whom
 //	                        nothing else runs in the container: it would be killed. 0 is
 //	                        root. Default: site where this is root and that user exists,
@@ -69,7 +77,8 @@
 // With a user of its own, as in the session image, it owns the workspace, its home and
 // npm's cache, and can write nowhere else but to /tmp. It cannot read what is secret: not
 // the memory, environment and open files of this process and of git, nor the deploy key,
-// which is in a file of mode 0600 while git speaks to the remote. It can read the client's
+// which is in a file of mode 0600, or in the environment, of git
+// while that speaks to the remote. It can read the client's
 // caches, and the objects of the repository. When nothing runs any more that was started
 // as that user, installation, build, or the site's own server, all that is left of it is
 // killed. A program which leaves less than an eighth of the container's processes and

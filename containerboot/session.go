@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,7 +90,7 @@ func newSession(life context.Context, s *settings, claim bootapi.Claim, board *p
 		Site:      claim.Site,
 		Environ:   s.environ,
 		User:      s.user,
-		Secrets:   []string{claim.Token, string(claim.Site.DeployKey)},
+		Secrets:   secrets(claim),
 		Board:     board,
 		Log:       log,
 	})
@@ -103,6 +104,7 @@ func newSession(life context.Context, s *settings, claim bootapi.Claim, board *p
 		Branch:     claim.Site.Branch,
 		EditBranch: claim.EditBranch,
 		DeployKey:  string(claim.Site.DeployKey),
+		KnownHosts: s.knownHosts,
 		AllowFile:  claim.Site.AllowFile,
 		Exclude:    x.builder.Exclude(),
 		RunAs:      s.user.Credential(),
@@ -112,4 +114,12 @@ func newSession(life context.Context, s *settings, claim bootapi.Claim, board *p
 		return nil, err
 	}
 	return x, nil
+}
+
+// secrets are what the output of the client's code must not show: a password also without
+// its user's name.
+func secrets(claim bootapi.Claim) []string {
+	key := string(claim.Site.DeployKey)
+	_, password, _ := strings.Cut(key, ":")
+	return []string{claim.Token, key, password}
 }

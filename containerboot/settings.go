@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -30,6 +31,8 @@ type settings struct {
 	parentFD  int          // -1 for none
 	lockFD    int          // -1 for none
 	user      *runas.User  // whom the client's code runs as; nil for our own
+	// knownHosts are keys of ssh servers in the form of known_hosts.
+	knownHosts string
 
 	// environ is the whole environment, of which the client's tools get a part.
 	environ []string
@@ -114,6 +117,14 @@ func readSettings(environ []string) (*settings, error) {
 	s.listenFD = descriptor(bootapi.EnvListenFD)
 	s.parentFD = descriptor(bootapi.EnvParentFD)
 	s.lockFD = descriptor(bootapi.EnvLockFD)
+
+	if file := env[bootapi.EnvKnownHosts]; file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			fault(bootapi.EnvKnownHosts, "%v", err)
+		}
+		s.knownHosts = string(text)
+	}
 
 	user, err := runas.Find(env[bootapi.EnvUser])
 	if err != nil {

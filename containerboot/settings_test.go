@@ -49,11 +49,11 @@ func TestSettingsAreCheckedAllAtOnce(t *testing.T) {
 		"everything wrong": {
 			[]string{
 				"WEBORDINARY_TOKEN_HASH=abc", "PORT=99999", "LISTEN_ADDRESS=example.com:80", "WORKSPACE_PATH=relative", "CACHE_PATH=../x",
-				"API_UPSTREAM=ftp://x", "SITE_USER=no such user", "WEBORDINARY_PARENT_FD=2", "WEBORDINARY_LOCK_FD=x", "CLIENT_ID=a", "CLIENT_CONFIG={}", "CLIENT_CONFIG_TABLE=t",
+				"API_UPSTREAM=ftp://x", "SITE_USER=no such user", "WEBORDINARY_PARENT_FD=2", "WEBORDINARY_LOCK_FD=x", "KNOWN_HOSTS_FILE=/none", "CLIENT_ID=a", "CLIENT_CONFIG={}", "CLIENT_CONFIG_TABLE=t",
 			},
 			[]string{
 				"WEBORDINARY_TOKEN_HASH: must be", "PORT: must be", "LISTEN_ADDRESS: must be", "WORKSPACE_PATH: must be", "CACHE_PATH: must be",
-				"API_UPSTREAM: ", "SITE_USER: ", "WEBORDINARY_PARENT_FD: must be", "WEBORDINARY_LOCK_FD: must be", "CLIENT_ID: conflicts", "CLIENT_CONFIG: conflicts",
+				"API_UPSTREAM: ", "SITE_USER: ", "WEBORDINARY_PARENT_FD: must be", "WEBORDINARY_LOCK_FD: must be", "KNOWN_HOSTS_FILE: open /none", "CLIENT_ID: conflicts", "CLIENT_CONFIG: conflicts",
 				"CLIENT_CONFIG_TABLE: is not supported yet",
 			},
 		},

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/webordinary/router/e2e/harness"
+	"github.com/webordinary/router/internal/gitserver"
 )
 
 const secretARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:webordinary/cedar-AbC123"
@@ -27,7 +28,7 @@ const secretARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:webordin
 // and looks for the keys wherever they could be seen.
 func TestDeployKeyReferences(t *testing.T) {
 	parallel(t)
-	sshd := harness.NewSSHD(t)
+	sshd := gitserver.NewSSHD(t)
 	keys := map[string]string{} // a client's id → its key
 	files := map[string]string{}
 	for _, id := range []string{"amelia", "bramble", "cedar"} {

@@ -345,7 +345,7 @@ func (b *boot) key(ctx context.Context) (bootapi.Secret, error) {
 	if b.s.deployKey == nil {
 		return "", b.keyError(errors.New("deploy key is a reference, and nothing resolves it here"))
 	}
-	text, err := b.s.deployKey(ctx, b.client.ClientID, key)
+	text, err := b.s.deployKey(ctx, b.client.ClientID, b.client.Repository)
 	if err != nil {
 		return "", b.keyError(err)
 	}

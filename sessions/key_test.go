@@ -25,10 +25,10 @@ type keys struct {
 
 const resolvedKey = "-----BEGIN RESOLVED KEY-----"
 
-func (k *keys) resolve(ctx context.Context, clientID string, key configstore.DeployKey) (string, error) {
+func (k *keys) resolve(ctx context.Context, clientID string, r configstore.Repository) (string, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.asked = append(k.asked, clientID+" "+string(key))
+	k.asked = append(k.asked, clientID+" "+string(r.DeployKey))
 	if _, ok := ctx.Deadline(); !ok {
 		return "", errors.New("nothing bounds the call")
 	}

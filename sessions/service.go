@@ -39,10 +39,10 @@ type Options struct {
 	// Settings returns a client's settings from memory, false if it has none there. It is
 	// called when a session is asked whether it is idle. Nil: Client is called instead.
 	Settings func(id string) (configstore.Settings, bool)
-	// DeployKey resolves a reference to a client's deploy key; it is called when a
+	// DeployKey resolves the reference that a repository's deploy key is; it is called when a
 	// session is woken, and for nothing else. Its errors must not show a key; one that
 	// is configstore.ErrUnavailable may pass by itself. Nil: references are refused.
-	DeployKey func(ctx context.Context, clientID string, key configstore.DeployKey) (string, error)
+	DeployKey func(ctx context.Context, clientID string, r configstore.Repository) (string, error)
 	// Logger is for what happens to sessions. Default: none.
 	Logger *zap.Logger
 	// EdgeID names this process in leases and logs; it must be new at each start of
@@ -105,7 +105,7 @@ type Service struct {
 	runner       Runner
 	clientByID   func(context.Context, string) (configstore.Client, error)
 	settings     func(string) (configstore.Settings, bool)
-	deployKey    func(context.Context, string, configstore.DeployKey) (string, error)
+	deployKey    func(context.Context, string, configstore.Repository) (string, error)
 	log          *zap.Logger
 	edge         string
 	exclusive    bool

@@ -4,8 +4,9 @@
 //	env:NAME                                            a variable of this process
 //	file:/PATH                                          a file of this machine
 //
-// Every kind must lead to one unencrypted private key in PEM form. Keys are read anew each
-// time and never kept.
+// Every kind must lead to one unencrypted private key in PEM form, or, for an https
+// repository, to one line: a token, or user:token. Keys are read anew each time and never
+// kept.
 //
 // # What keeps one client's key from another
 //
@@ -108,10 +109,11 @@ func New(o Options) *Resolver {
 	return &Resolver{prefixes: o.Prefixes, timeout: o.Timeout, log: o.Logger}
 }
 
-// Resolve returns a client's private key in PEM form. A key that is no reference is
-// returned as it is, "" too. ErrNotAllowed, ErrNotFound, ErrDenied, ErrInvalid,
+// Resolve returns the key of a client's repository in the form of
+// configstore.Repository.ParseKey. A key that is no reference is returned as it is, "" too. ErrNotAllowed, ErrNotFound, ErrDenied, ErrInvalid,
 // ErrUnavailable, or the error of ctx once that has ended.
-func (r *Resolver) Resolve(ctx context.Context, clientID string, key configstore.DeployKey) (string, error) {
+func (r *Resolver) Resolve(ctx context.Context, clientID string, repository configstore.Repository) (string, error) {
+	key := repository.DeployKey
 	if !key.IsReference() {
 		return string(key), nil
 	}
@@ -126,11 +128,11 @@ func (r *Resolver) Resolve(ctx context.Context, clientID string, key configstore
 	if err != nil {
 		return "", fmt.Errorf("deploy key %s: %w", ref, err)
 	}
-	pem, err := configstore.ParsePrivateKey(text)
+	text, err = repository.ParseKey(text)
 	if err != nil {
 		return "", fmt.Errorf("deploy key %s: %w: it %w", ref, ErrInvalid, err)
 	}
-	return pem, nil
+	return text, nil
 }
 
 func (r *Resolver) read(ctx context.Context, clientID string, ref configstore.KeyReference) (string, error) {

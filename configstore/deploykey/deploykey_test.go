@@ -28,6 +28,11 @@ var testKey = string(pem.EncodeToMemory(&pem.Block{
 	Type: "OPENSSH PRIVATE KEY", Bytes: []byte("openssh-key-v1\x00\x00\x00\x00\x04none" + strings.Repeat(secretPart+" ", 20)),
 }))
 
+// keyed is a repository with a key for ssh.
+func keyed(key configstore.DeployKey) configstore.Repository {
+	return configstore.Repository{URL: "git@git.example.com:amelia.git", DeployKey: key}
+}
+
 func crlf(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") }
 
 func prefixes(t *testing.T, texts ...string) (list []configstore.KeyPrefix) {
@@ -76,7 +81,7 @@ func showsNothing(t *testing.T, v any, more ...string) {
 func TestWhatIsNoReference(t *testing.T) {
 	r := deploykey.New(deploykey.Options{})
 	for _, key := range []configstore.DeployKey{"", configstore.DeployKey(testKey), "KEY"} {
-		got, err := r.Resolve(t.Context(), "amelia", key)
+		got, err := r.Resolve(t.Context(), "amelia", keyed(key))
 		require.NoError(t, err)
 		assert.Equal(t, string(key), got)
 	}
@@ -112,7 +117,7 @@ func TestEnv(t *testing.T) {
 		"malformed at once": {all, configstore.DeployKey("env:" + testKey), deploykey.ErrNotAllowed, "must have the form env:NAME"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := deploykey.New(deploykey.Options{Prefixes: test.prefixes}).Resolve(t.Context(), "amelia", test.key)
+			got, err := deploykey.New(deploykey.Options{Prefixes: test.prefixes}).Resolve(t.Context(), "amelia", keyed(test.key))
 			if test.err == nil {
 				require.NoError(t, err)
 				assert.Equal(t, testKey, got)
@@ -124,6 +129,26 @@ func TestEnv(t *testing.T) {
 			require.NotErrorIs(t, err, configstore.ErrUnavailable)
 			showsNothing(t, err, "hunter2")
 		})
+	}
+}
+
+func TestCredentialsForHTTPS(t *testing.T) {
+	t.Setenv("KEY_TOKEN", "jo:hunter2\n")
+	t.Setenv("KEY_LINES", "hunter2\nand more")
+	t.Setenv("KEY_PEM", testKey)
+	r := deploykey.New(deploykey.Options{Prefixes: prefixes(t, "env:KEY_")})
+	resolve := func(name string) (string, error) {
+		return r.Resolve(t.Context(), "amelia", configstore.Repository{URL: "https://git.example.com/x", DeployKey: configstore.DeployKey("env:KEY_" + name)})
+	}
+	got, err := resolve("TOKEN")
+	require.NoError(t, err)
+	assert.Equal(t, "jo:hunter2", got)
+	for name, words := range map[string]string{"LINES": "must be one line", "PEM": "is a key for ssh"} {
+		got, err := resolve(name)
+		assert.Empty(t, got)
+		require.ErrorIs(t, err, deploykey.ErrInvalid)
+		assert.Contains(t, err.Error(), words)
+		showsNothing(t, err, "hunter2")
 	}
 }
 
@@ -209,7 +234,7 @@ func TestFiles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			core, logs := observer.New(zap.DebugLevel)
 			r := deploykey.New(deploykey.Options{Prefixes: test.prefixes, Logger: zap.New(core)})
-			got, err := r.Resolve(t.Context(), "amelia", configstore.DeployKey("file:"+test.path))
+			got, err := r.Resolve(t.Context(), "amelia", keyed(configstore.DeployKey("file:"+test.path)))
 			for _, entry := range logs.All() {
 				showsNothing(t, entry)
 			}

@@ -75,7 +75,7 @@ func (r *Resolver) readBelow(dir, name string, ref configstore.KeyReference) (st
 	if err != nil {
 		return "", fileError(err)
 	}
-	return string(text), nil // ParsePrivateKey refuses what is too long
+	return string(text), nil // ParseKey refuses what is too long
 }
 
 // fileError tells what an error of the file system means. Such errors name paths only.

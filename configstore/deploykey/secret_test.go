@@ -111,7 +111,7 @@ func TestSecrets(t *testing.T) {
 			if test.key == "" {
 				test.key = ameliaARN
 			}
-			got, err := r.Resolve(t.Context(), "amelia", test.key)
+			got, err := r.Resolve(t.Context(), "amelia", keyed(test.key))
 			assert.Equal(t, test.calls, m.called())
 			if test.err == nil {
 				require.NoError(t, err)
@@ -136,7 +136,7 @@ func TestSecretsOfOtherRegionsAndAccounts(t *testing.T) {
 	})
 	r := deploykey.New(deploykey.Options{Prefixes: prefixes(t, "arn:aws:secretsmanager:")})
 	for _, arn := range []configstore.DeployKey{frankfurt, ameliaARN} {
-		got, err := r.Resolve(t.Context(), "amelia", arn)
+		got, err := r.Resolve(t.Context(), "amelia", keyed(arn))
 		require.NoError(t, err)
 		assert.Equal(t, testKey, got)
 	}
@@ -146,7 +146,7 @@ func TestSecretsOfOtherRegionsAndAccounts(t *testing.T) {
 
 	narrow := deploykey.New(deploykey.Options{Prefixes: prefixes(t, account+"webordinary/")})
 	for _, arn := range []configstore.DeployKey{frankfurt, "arn:aws:secretsmanager:eu-west-1:223456789012:secret:webordinary/amelia-AbC123", account + "other"} {
-		_, err := narrow.Resolve(t.Context(), "amelia", arn)
+		_, err := narrow.Resolve(t.Context(), "amelia", keyed(arn))
 		require.ErrorIs(t, err, deploykey.ErrNotAllowed)
 	}
 	assert.Empty(t, m.called(), "what is not allowed is not asked for")
@@ -166,7 +166,7 @@ func TestValueThatCannotBeRead(t *testing.T) {
 	defer server.Close()
 	awsEnvironment(t, server.URL)
 	r := deploykey.New(deploykey.Options{Prefixes: prefixes(t, account)})
-	_, err := r.Resolve(t.Context(), "amelia", ameliaARN)
+	_, err := r.Resolve(t.Context(), "amelia", keyed(ameliaARN))
 	require.ErrorIs(t, err, deploykey.ErrUnavailable)
 	showsNothing(t, err, "SECRET")
 }
@@ -177,19 +177,19 @@ func TestSecretsManagerThatDoesNotAnswer(t *testing.T) {
 	defer l.Close()
 	awsEnvironment(t, "http://"+l.Addr().String())
 	r := deploykey.New(deploykey.Options{Prefixes: prefixes(t, account), Timeout: 200 * time.Millisecond})
-	_, err = r.Resolve(t.Context(), "amelia", ameliaARN)
+	_, err = r.Resolve(t.Context(), "amelia", keyed(ameliaARN))
 	require.ErrorIs(t, err, deploykey.ErrUnavailable)
 	assert.Contains(t, err.Error(), "did not answer within 200ms")
 	require.NotErrorIs(t, err, context.DeadlineExceeded, "it is not the caller's time that is over")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = r.Resolve(ctx, "amelia", ameliaARN)
+	_, err = r.Resolve(ctx, "amelia", keyed(ameliaARN))
 	require.ErrorIs(t, err, context.Canceled)
 
 	require.NoError(t, l.Close())
 	long := deploykey.New(deploykey.Options{Prefixes: prefixes(t, account)})
-	_, err = long.Resolve(t.Context(), "amelia", ameliaARN)
+	_, err = long.Resolve(t.Context(), "amelia", keyed(ameliaARN))
 	require.ErrorIs(t, err, deploykey.ErrUnavailable)
 	assert.Contains(t, err.Error(), "refused")
 }
@@ -199,7 +199,7 @@ func TestNoCredentials(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
 	r := deploykey.New(deploykey.Options{Prefixes: prefixes(t, account)})
-	_, err := r.Resolve(t.Context(), "amelia", ameliaARN)
+	_, err := r.Resolve(t.Context(), "amelia", keyed(ameliaARN))
 	require.ErrorIs(t, err, deploykey.ErrUnavailable)
 	assert.Contains(t, err.Error(), "credentials")
 	assert.Empty(t, m.called())

@@ -46,6 +46,8 @@ const (
 	EnvAPIUpstream = "API_UPSTREAM"
 	// EnvUser is whom the client's code runs as. The process runner says: as containerboot.
 	EnvUser = "SITE_USER"
+	// EnvKnownHosts is a file with the keys of ssh servers, in the form of known_hosts.
+	EnvKnownHosts = "KNOWN_HOSTS_FILE"
 	// EnvParentFD is the number of an inherited pipe's read end. When it reaches
 	// its end the parent is gone: save, and end.
 	EnvParentFD = "WEBORDINARY_PARENT_FD"
@@ -229,7 +231,7 @@ type Site struct {
 	RepositoryURL string            `json:"repositoryUrl"`
 	Branch        string            `json:"branch"`
 	Directory     string            `json:"directory,omitempty"`
-	DeployKey     Secret            `json:"deployKey,omitempty"` // PEM
+	DeployKey     Secret            `json:"deployKey,omitempty"` // PEM for ssh; token or user:token for https
 	AllowFile     bool              `json:"allowFile,omitempty"` // file: repositories allowed
 	Install       string            `json:"install,omitempty"`
 	Command       string            `json:"command,omitempty"`

@@ -187,7 +187,7 @@ func (w *Worktree) importBundle(ctx context.Context, p place, path string, heads
 			return failed("marking shallow commits", err)
 		}
 	}
-	_, err = w.git(ctx, p, stdio{protocol: "file"}, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
+	_, err = w.git(ctx, p, stdio{remote: remote{scheme: "file"}}, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
 		"--", path, "+"+w.editRef()+":refs/webordinary/bundle")
 	return err
 }

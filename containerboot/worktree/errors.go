@@ -48,6 +48,9 @@ var diskFullPattern = regexp.MustCompile(`(?i)no space left on device|disk quota
 // have, and whose parents were not pushed because they are not here.
 var shallowRefused = regexp.MustCompile(`shallow update not allowed`)
 
+// otherHostKey is what ssh says where it does not trust a host.
+var otherHostKey = regexp.MustCompile(`(?i)host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED`)
+
 // fault is a kind of failure at the remote: what stderr says, and what we say then.
 type fault struct {
 	pattern *regexp.Regexp
@@ -60,8 +63,8 @@ type fault struct {
 // from remote repository") comes after what tells them apart.
 var faults = []fault{
 	{
-		regexp.MustCompile(`(?i)host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED`),
-		"The server {host} shows another key than it did at first, so it is not trusted.", false,
+		otherHostKey,
+		"The server {host} shows another key than the one it is known by, so it is not trusted: if it was changed on purpose, whoever runs this service has to confirm the new one.", false,
 	},
 	{
 		regexp.MustCompile(`(?i)certificate verif|SSL certificate problem|certificate.*(expired|invalid)`),
@@ -105,8 +108,9 @@ var faults = []fault{
 	},
 }
 
-// classify makes an Error of a failed git process, which spoke to the remote or not.
-func (w *Worktree) classify(ctx context.Context, err error, stderr string, network bool) *Error {
+// classify makes an Error of a failed git process, which spoke to a remote or, by its
+// zero value, to none.
+func (w *Worktree) classify(ctx context.Context, err error, stderr string, r remote) *Error {
 	e := &Error{Detail: tail(strings.TrimSpace(stderr), detailLimit), err: err}
 	if e.Detail == "" {
 		e.Detail = err.Error()
@@ -127,16 +131,16 @@ func (w *Worktree) classify(ctx context.Context, err error, stderr string, netwo
 		return e
 	}
 	e.Cause = "Working with the repository failed."
-	if !network {
+	if r.scheme == "" {
 		return e
 	}
-	host := w.remote.host
+	host := r.host
 	if host == "" {
 		host = "of the repository"
 	}
 	for _, f := range faults {
 		if f.pattern.MatchString(stderr) {
-			e.Cause = strings.NewReplacer("{host}", host, "{url}", w.remote.url).Replace(f.cause)
+			e.Cause = strings.NewReplacer("{host}", host, "{url}", r.url).Replace(f.cause)
 			e.Retryable = f.network
 			break
 		}

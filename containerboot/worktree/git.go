@@ -64,6 +64,8 @@ var settings = [...][2]string{
 	{"fetch.fsck.badEmail", "ignore"},
 	{"fetch.fsck.gitmodulesUrl", "ignore"},
 	{"fetch.fsck.gitmodulesParse", "ignore"},
+	// A moved repository is followed; what it is asked then has no credentials.
+	{"http.followRedirects", "initial"},
 	// A transfer below 1,000 bytes a second for 30 s has stalled.
 	{"http.lowSpeedLimit", "1000"},
 	{"http.lowSpeedTime", "30"},
@@ -96,6 +98,12 @@ func (w *Worktree) baseEnv() []string {
 			env = append(env, name+"="+v)
 		}
 	}
+	// Not every TLS library that git is built with knows these.
+	for name, from := range map[string]string{"GIT_SSL_CAINFO": "SSL_CERT_FILE", "GIT_SSL_CAPATH": "SSL_CERT_DIR"} {
+		if v := os.Getenv(from); v != "" && os.Getenv(name) == "" {
+			env = append(env, name+"="+v)
+		}
+	}
 	return env
 }
 
@@ -118,10 +126,11 @@ type stdio struct {
 	in  io.Reader
 	out io.Writer // nil: returned
 	log bool      // pass stderr on to Config.Log
-	// protocol allowed for this process, and further configuration and environment.
-	protocol string
-	config   [][2]string
-	env      []string
+	// remote that this process may speak to, by its scheme alone, and further
+	// configuration and environment.
+	remote remote
+	config [][2]string
+	env    []string
 }
 
 // exitError is a git process that ended with a code other than zero.
@@ -138,7 +147,7 @@ func (w *Worktree) git(ctx context.Context, p place, s stdio, args ...string) ([
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Dir = "/"
 	cmd.Env = append(slices.Clip(w.env),
-		"GIT_DIR="+p.git, "GIT_CONFIG_GLOBAL="+filepath.Join(p.git, globalFile), "GIT_ALLOW_PROTOCOL="+s.protocol)
+		"GIT_DIR="+p.git, "GIT_CONFIG_GLOBAL="+filepath.Join(p.git, globalFile), "GIT_ALLOW_PROTOCOL="+s.remote.scheme)
 	if p.work != "" {
 		cmd.Dir = p.work
 		cmd.Env = append(cmd.Env, "GIT_WORK_TREE="+p.work)
@@ -180,7 +189,7 @@ func (w *Worktree) git(ctx context.Context, p place, s stdio, args ...string) ([
 		err = fmt.Errorf("running git %s: %w", args[0], err)
 	}
 	if err != nil {
-		return nil, w.classify(ctx, err, stderr.tail(), s.protocol != "")
+		return nil, w.classify(ctx, err, stderr.tail(), s.remote)
 	}
 	return out.Bytes(), nil
 }

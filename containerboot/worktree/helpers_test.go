@@ -146,6 +146,23 @@ func (r *rig) commitElsewhere(branch, name, content string) string {
 	return git(r.t, dir, "rev-parse", "HEAD")
 }
 
+// forcePush gives a branch of the remote a history of its own, with one file.
+func (r *rig) forcePush(branch, name, content string) {
+	r.t.Helper()
+	dir := r.t.TempDir()
+	git(r.t, dir, "init", "-q", "-b", "new")
+	write(r.t, dir, name, content)
+	git(r.t, dir, "add", "-A")
+	git(r.t, dir, "commit", "-qm", "anew")
+	git(r.t, dir, "push", "-q", "--force", r.remote, "new:"+branch)
+}
+
+// remoteHas reports whether a file is at the head of the edit branch of the remote.
+func (r *rig) remoteHas(name string) bool {
+	_, err := gitErr(r.remote, "cat-file", "-e", editBranch+":"+name)
+	return err == nil
+}
+
 // breakRemote makes every conversation with the remote fail until the returned function is called.
 func (r *rig) breakRemote() (mend func()) {
 	r.t.Helper()

@@ -21,15 +21,21 @@ type lineWriter struct {
 	redact func(string) string
 
 	line     []byte
+	returned bool // the last byte was '\r'
 	kept     strings.Builder
 	progress time.Time // when the last progress line was passed on
 }
 
 func (w *lineWriter) Write(p []byte) (int, error) {
 	for _, c := range p {
+		if w.returned && c != '\n' {
+			w.end(true) // it is overwritten; ssh ends its lines with both
+		}
+		w.returned = c == '\r'
 		switch c {
-		case '\n', '\r':
-			w.end(c == '\r')
+		case '\r':
+		case '\n':
+			w.end(false)
 		default:
 			if len(w.line) < lineLimit {
 				w.line = append(w.line, c)

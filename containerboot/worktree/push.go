@@ -32,7 +32,7 @@ func (w *Worktree) push(ctx context.Context, head string) error {
 }
 
 func (w *Worktree) pushOnce(ctx context.Context, head string) error {
-	_, err := w.onRemote(ctx, w.own(), "push", "--progress", "--no-verify", "--no-follow-tags",
+	_, err := w.onRemote(ctx, w.own(), w.remote, "push", "--progress", "--no-verify", "--no-follow-tags",
 		"--", w.remote.url, head+":"+w.editRef())
 	return err
 }

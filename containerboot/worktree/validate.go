@@ -13,9 +13,14 @@ import (
 type remote struct {
 	scheme string // https, ssh or file
 	host   string // empty for file
+	port   string // empty for the scheme's own
 	url    string // what git is given and people may see: no password
-	// user and password are the credentials of an https URL; else empty.
+	// authority is the host and port of an https URL as written there; else empty.
+	authority string
+	// user and password are the credentials for https; else empty.
 	user, password string
+	// key is the private key for ssh; else empty.
+	key string
 }
 
 var (
@@ -44,18 +49,39 @@ func validate(cfg Config) (remote, error) {
 			return remote{}, fmt.Errorf("%s: %w", field, err)
 		}
 	}
-	if k := cfg.DeployKey; k != "" {
-		if r.scheme == "https" {
-			return remote{}, fmt.Errorf("DeployKey: is for ssh, but the URL is https")
-		}
-		if len(k) > 64<<10 || !strings.HasPrefix(strings.TrimSpace(k), "-----BEGIN ") {
-			return remote{}, fmt.Errorf("DeployKey: must be a private key in PEM form of at most 64 KiB")
+	if cfg.DeployKey != "" {
+		if r, err = r.withKey(cfg.DeployKey); err != nil {
+			return remote{}, fmt.Errorf("DeployKey: %w", err)
 		}
 	}
 	for i, p := range cfg.Exclude {
 		if p == "" || len(p) > 1000 || hasControl(p) {
 			return remote{}, fmt.Errorf("%s[%d]: must be one non-empty line of at most 1000 bytes", "Exclude", i)
 		}
+	}
+	return r, nil
+}
+
+// withKey returns the remote with what opens it.
+func (r remote) withKey(key string) (remote, error) {
+	pem := strings.HasPrefix(strings.TrimSpace(key), "-----BEGIN ")
+	switch {
+	case len(key) > 64<<10:
+		return remote{}, fmt.Errorf("must be at most 64 KiB")
+	case r.scheme != "https":
+		if !pem {
+			return remote{}, fmt.Errorf("must be a private key in PEM form")
+		}
+		r.key = key
+		return r, nil
+	case pem:
+		return remote{}, fmt.Errorf("is for ssh, but the URL is https")
+	case r.password != "":
+		return remote{}, fmt.Errorf("the URL has a password already")
+	}
+	r.user, r.password = splitCredential(key, r.host)
+	if hasControl(key) || r.user == "" || r.password == "" {
+		return remote{}, fmt.Errorf("must be a token, or user:token, in one line")
 	}
 	return r, nil
 }
@@ -117,7 +143,7 @@ func parseURL(raw string, allowFile bool) (remote, error) {
 	if u.RawQuery != "" || u.Fragment != "" || len(strings.Trim(u.Path, "/")) == 0 || strings.HasPrefix(u.Path, "/-") {
 		return remote{}, fmt.Errorf("must have a path, and neither a query nor a fragment")
 	}
-	r := remote{scheme: u.Scheme, host: u.Hostname()}
+	r := remote{scheme: u.Scheme, host: u.Hostname(), port: u.Port()}
 	switch u.Scheme {
 	case "https":
 		if u.User != nil {
@@ -155,6 +181,9 @@ func parseURL(raw string, allowFile bool) (remote, error) {
 		return remote{}, err
 	}
 	r.url = u.String()
+	if u.Scheme == "https" {
+		r.authority = u.Host
+	}
 	return r, nil
 }
 

@@ -11,10 +11,14 @@
 // file, and commits made there are copied as data. Thus no hook, filter, alias or other
 // configuration of the workspace ever runs here, and nothing in it meets the deploy key.
 //
-// The key is on disk, mode 0600 beside GitDir, only while git speaks to the remote. Hosts
-// are pinned at their first use in {CacheDir}/{ClientID}/known_hosts; the known hosts of
-// system and user are not read. A host that changes its key is refused until the
-// operator removes its line there.
+// The key is on disk, mode 0600 beside GitDir, only while git speaks to the remote.
+// github.com, gitlab.com, bitbucket.org and the hosts of Config.KnownHosts must show a key
+// that is known beforehand; any other is pinned at its first use in
+// {CacheDir}/{ClientID}/known_hosts. The known hosts of system and user are not read. A
+// host that changes its key is refused until the operator removes its line there.
+//
+// A token for https is in the environment of git's processes only, which give it to the
+// repository's own host and port over TLS, and to nobody that these redirect to.
 //
 // What the remote does not take is kept as {CacheDir}/{ClientID}/bundles/{SessionID}.bundle
 // until a push succeeds. Nothing is ever pushed by force, and nothing that may be
@@ -52,8 +56,13 @@ type Config struct {
 	URL string
 	// Branch is what EditBranch is made from where the remote has none.
 	Branch, EditBranch string
-	// DeployKey is a PEM private key for ssh. Empty: none.
+	// DeployKey is a PEM private key for ssh, or, for https, a token or "user:token". A
+	// token alone goes with the name that its host wants. Empty: none.
 	DeployKey string
+	// KnownHosts are keys of ssh servers in the form of OpenSSH's known_hosts, beside those
+	// of GitHub, GitLab and Bitbucket. Hosts named here show one of these keys or are
+	// refused. Empty: none.
+	KnownHosts string
 	// AllowFile allows file: URLs.
 	AllowFile bool
 	// Exclude are patterns in the form of .gitignore for files that are never saved

@@ -8,12 +8,13 @@ import (
 )
 
 // passed are the variables of the edge that its containers get: what programs need to
-// run and to reach the network. Nothing else, and so no credentials, reaches them.
+// run and to reach the network, and to know whom they reach. Nothing else, and so no credentials, reaches them.
 var passed = []string{
 	"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR",
 	"http_proxy", "https_proxy", "no_proxy", "all_proxy",
 	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
-	"SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO",
+	"SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH",
+	"KNOWN_HOSTS_FILE",
 }
 
 // passedNPM are npm's choice of registry and of its configuration, in either case.

@@ -203,7 +203,7 @@ func TestOneContainerHoweverManyStart(t *testing.T) {
 func TestEnvironmentIsMinimal(t *testing.T) {
 	for name, value := range map[string]string{
 		"AWS_SECRET_ACCESS_KEY": "x", "GITHUB_TOKEN": "x", "DATABASE_URL": "x", "WEBORDINARY_ADMIN": "x", "CLIENT_ID": "x",
-		"HTTPS_PROXY": "http://proxy", "npm_config_registry": "http://registry", "SSL_CERT_FILE": "/ca.pem",
+		"HTTPS_PROXY": "http://proxy", "npm_config_registry": "http://registry", "SSL_CERT_FILE": "/ca.pem", "KNOWN_HOSTS_FILE": "/known",
 	} {
 		t.Setenv(name, value)
 	}
@@ -226,7 +226,7 @@ func TestEnvironmentIsMinimal(t *testing.T) {
 	dir := filepath.Join(dataDir, "sessions", "environ")
 	host, port, _ := strings.Cut(c.Address, ":")
 	for name, want := range map[string]string{
-		"HTTPS_PROXY": "http://proxy", "npm_config_registry": "http://registry", "SSL_CERT_FILE": "/ca.pem",
+		"HTTPS_PROXY": "http://proxy", "npm_config_registry": "http://registry", "SSL_CERT_FILE": "/ca.pem", "KNOWN_HOSTS_FILE": "/known",
 		"PATH":                 os.Getenv("PATH"),
 		bootapi.EnvSessionID:   "environ",
 		bootapi.EnvTokenHash:   bootapi.HashToken("secret"),

@@ -1,4 +1,5 @@
-package harness
+// Package gitserver has real git servers for tests: an OpenSSH server and one for https.
+package gitserver
 
 import (
 	"context"
@@ -11,11 +12,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/webordinary/router/internal/freeport"
 )
 
 // SSHD is an OpenSSH server on a loopback port, which lets in keys alone and runs
@@ -25,7 +29,7 @@ type SSHD struct {
 	dir  string
 	user string
 	port int
-	log  *Log
+	log  *output
 }
 
 // NewSSHD starts one for the time of a test.
@@ -41,7 +45,7 @@ func NewSSHD(t testing.TB) *SSHD {
 	require.NoError(t, err)
 	me, err := user.Current()
 	require.NoError(t, err)
-	s := &SSHD{t: t, dir: t.TempDir(), user: me.Username, log: new(Log)}
+	s := &SSHD{t: t, dir: t.TempDir(), user: me.Username, log: new(output)}
 	s.keygen("host")
 	s.write("authorized_keys", "", 0o600)
 	// It says whose key it is, and waits for as long as it is held.
@@ -63,10 +67,33 @@ GIT_CONFIG_GLOBAL=/dev/null exec %[2]s shell -c "$SSH_ORIGINAL_COMMAND"
 	return nil
 }
 
+// patience is the most that is waited for sshd to listen.
+const patience = time.Minute
+
+// output is what a server writes.
+type output struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
 // start reports whether sshd listens.
 func (s *SSHD) start(binary string) bool {
 	s.t.Helper()
-	s.port = FreePorts(s.t, 1)[0]
+	ports, err := freeport.Find(1)
+	require.NoError(s.t, err)
+	s.port = ports[0]
 	s.write("config", strings.Join([]string{
 		"ListenAddress 127.0.0.1",
 		fmt.Sprintf("Port %d", s.port),
@@ -84,6 +111,7 @@ func (s *SSHD) start(binary string) bool {
 		"PermitTTY no",
 		"PermitUserRC no",
 		"MaxStartups 100",
+		"AcceptEnv GIT_PROTOCOL", // as git hosts have it
 		"LogLevel VERBOSE",
 	}, "\n")+"\n", 0o600)
 	cmd := exec.CommandContext(context.Background(), binary, "-D", "-e", "-f", s.path("config"))
@@ -100,13 +128,13 @@ func (s *SSHD) start(binary string) bool {
 		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 		<-exited
 		if s.t.Failed() {
-			s.t.Logf("sshd's log:\n%s", lastLines(s.log.String(), 10_000))
+			s.t.Logf("sshd's log:\n%s", s.log.String())
 		}
 	})
-	deadline := time.Now().Add(Patience)
+	deadline := time.Now().Add(patience)
 	for time.Now().Before(deadline) {
 		var d net.Dialer
-		conn, err := d.DialContext(context.Background(), "tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
+		conn, err := d.DialContext(context.Background(), "tcp", s.Addr())
 		if err == nil {
 			_ = conn.Close() // nothing was sent
 			select {
@@ -150,8 +178,23 @@ func (s *SSHD) Allow(name string) (key string) {
 }
 
 // URL is that of a repository of this machine.
-func (s *SSHD) URL(repository string) string {
-	return fmt.Sprintf("ssh://%s@127.0.0.1:%d%s", s.user, s.port, repository)
+func (s *SSHD) URL(repository string) string { return s.URLAt(s.Addr(), repository) }
+
+// URLAt is that of a repository of this machine by an address that leads here.
+func (s *SSHD) URLAt(addr, repository string) string {
+	return fmt.Sprintf("ssh://%s@%s%s", s.user, addr, repository)
+}
+
+// Addr is where it listens.
+func (s *SSHD) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+
+// HostKey is its public key, as in known_hosts.
+func (s *SSHD) HostKey() string {
+	s.t.Helper()
+	public, err := os.ReadFile(s.path("host.pub"))
+	require.NoError(s.t, err)
+	fields := strings.Fields(string(public))
+	return fields[0] + " " + fields[1]
 }
 
 // Hold lets whoever has logged in wait before git runs, until Release.
@@ -184,15 +227,26 @@ func (s *SSHD) path(name string) string { return filepath.Join(s.dir, name) }
 
 func (s *SSHD) write(name, text string, mode os.FileMode) {
 	s.t.Helper()
-	syscall.ForkLock.RLock() // as in Copy
+	syscall.ForkLock.RLock() // a process started at this moment would inherit the open file
 	defer syscall.ForkLock.RUnlock()
 	require.NoError(s.t, os.WriteFile(s.path(name), []byte(text), mode))
 }
 
 func (s *SSHD) keygen(name string) (file string) {
 	s.t.Helper()
-	file = s.path(name)
+	return keygen(s.t, s.dir, name)
+}
+
+// NewKey makes a key that no server knows, and returns the file with its private part.
+func NewKey(t testing.TB) (file string) {
+	t.Helper()
+	return keygen(t, t.TempDir(), "stranger")
+}
+
+func keygen(t testing.TB, dir, name string) (file string) {
+	t.Helper()
+	file = filepath.Join(dir, name)
 	out, err := exec.CommandContext(context.Background(), "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", file).CombinedOutput()
-	require.NoError(s.t, err, "%s", out)
+	require.NoError(t, err, "%s", out)
 	return file
 }

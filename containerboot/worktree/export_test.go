@@ -1,0 +1,4 @@
+package worktree
+
+// SplitCredential is for tests.
+var SplitCredential = splitCredential
