@@ -82,9 +82,10 @@
 // caches, and the objects of the repository. When nothing runs any more that was started
 // as that user, installation, build, or the site's own server, all that is left of it is
 // killed. A program which leaves less than an eighth of the container's processes and
-// threads to others is ended with all else of the user's. What this process does in the
-// workspace with a file that it writes back, it does with that user's rights. It takes
-// root with the capabilities CHOWN, DAC_OVERRIDE, KILL, SETGID and SETUID.
+// threads to others is ended with all else of the user's. What git does in the workspace,
+// and this process with a file that it writes back, it does with that user's rights: who
+// else works there must leave files that the user may read. It takes root with the
+// capabilities CHOWN, DAC_OVERRIDE, KILL, SETGID and SETUID.
 //
 // Without, the code has all rights of this process: its environment and output are
 // bounded, its time, and its processes are killed as far as they stayed in their group.

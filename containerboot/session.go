@@ -108,6 +108,7 @@ func newSession(life context.Context, s *settings, claim bootapi.Claim, board *p
 		AllowFile:  claim.Site.AllowFile,
 		Exclude:    x.builder.Exclude(),
 		RunAs:      s.user.Credential(),
+		Enter:      s.user.Enter,
 		Log:        func(line string) { board.Log(bootapi.PhaseCloning, line) },
 	})
 	if err != nil {

@@ -203,21 +203,12 @@ func (w *Worktree) importCommits(ctx context.Context, head clientHead, base stri
 // copyCommits packs head's objects beyond base and takes the pack in, after git has
 // checked each object in it and that none is missing.
 func (w *Worktree) copyCommits(ctx context.Context, borrowing place, head, base string) error {
-	f, err := os.CreateTemp(filepath.Join(w.cfg.GitDir, "objects", "pack"), "tmp_import_")
-	if err != nil {
-		return failed("making a pack", err)
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	_, err = w.git(ctx, borrowing, stdio{in: strings.NewReader(head + "\n^" + base + "\n"), out: f},
-		"pack-objects", "--revs", "--stdout", "-q", "--delta-base-offset")
+	pack, done, err := w.pack(ctx, borrowing, head+"\n^"+base+"\n", "--revs")
 	if err != nil {
 		return err
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return failed("reading a pack", err)
-	}
-	if _, err := w.git(ctx, w.own(), stdio{in: f}, "index-pack", "--stdin", "--strict", "--fix-thin"); err != nil {
+	defer done()
+	if _, err := w.git(ctx, w.own(), stdio{in: pack}, "index-pack", "--stdin", "--strict", "--fix-thin"); err != nil {
 		return err
 	}
 	_, err = w.git(ctx, w.own(), stdio{}, "rev-list", "--objects", "--quiet", head, "^"+base)

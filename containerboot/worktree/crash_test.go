@@ -92,6 +92,7 @@ func (r *rig) helper(job string) *exec.Cmd {
 		worktree.Config
 		Log   any `json:",omitempty"` // a function has no JSON
 		RunAs any `json:",omitempty"`
+		Enter any `json:",omitempty"`
 	}{Config: cfg})
 	require.NoError(r.t, err)
 	cmd := exec.Command(os.Args[0])

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Files of GitDir that are not git's.
@@ -87,10 +88,14 @@ func copyIndex(from, to string) error {
 	if err != nil {
 		return err
 	}
+	return writeIndex(to, data, info.ModTime())
+}
+
+func writeIndex(to string, data []byte, at time.Time) error {
 	if err := os.WriteFile(to, data, 0o644); err != nil {
 		return err
 	}
-	return os.Chtimes(to, info.ModTime(), info.ModTime())
+	return os.Chtimes(to, at, at)
 }
 
 // removeLeftovers removes what a killed process left half-made in or beside GitDir and

@@ -114,12 +114,14 @@ type place struct {
 	index string // GIT_INDEX_FILE; empty: the git directory's own
 	// borrow is one more folder of objects, read as data.
 	borrow string
+	// objects is where new objects go; empty: the git directory's own. as is whose rights
+	// git has; nil: this process's. See visit.
+	objects string
+	as      *syscall.Credential
 }
 
 // own is GitDir with the workspace.
 func (w *Worktree) own() place { return place{git: w.cfg.GitDir, work: w.cfg.Dir} }
-
-func (p place) withIndex(path string) place { p.index = path; return p }
 
 // input and output of a git process beyond its arguments.
 type stdio struct {
@@ -155,8 +157,13 @@ func (w *Worktree) git(ctx context.Context, p place, s stdio, args ...string) ([
 	if p.index != "" {
 		cmd.Env = append(cmd.Env, "GIT_INDEX_FILE="+p.index)
 	}
-	if p.borrow != "" { // quoted: git splits it at colons
-		cmd.Env = append(cmd.Env, `GIT_ALTERNATE_OBJECT_DIRECTORIES="`+p.borrow+`"`)
+	borrow := p.borrow
+	if p.objects != "" {
+		cmd.Env = append(cmd.Env, "GIT_OBJECT_DIRECTORY="+p.objects)
+		borrow = filepath.Join(p.git, "objects")
+	}
+	if borrow != "" { // quoted: git splits it at colons
+		cmd.Env = append(cmd.Env, `GIT_ALTERNATE_OBJECT_DIRECTORIES="`+borrow+`"`)
 	}
 	config := append(slices.Clip(settings[:]), s.config...)
 	cmd.Env = append(cmd.Env, "GIT_CONFIG_COUNT="+strconv.Itoa(len(config)))
@@ -178,6 +185,7 @@ func (w *Worktree) git(ctx context.Context, p place, s stdio, args ...string) ([
 	}
 	cmd.Stderr = stderr
 	cmd.SysProcAttr = processAttributes()
+	cmd.SysProcAttr.Credential = p.as
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = exitDelay
 

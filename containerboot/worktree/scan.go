@@ -55,19 +55,14 @@ func (w *Worktree) ContentKey(ctx context.Context) (string, error) {
 // snapshot makes a tree of p.work: of base, where given, else of the index, brought up
 // to date with the files but for those that are as the build left them. The git
 // directory's own index is not touched. The caller discards the snapshot.
-func (w *Worktree) snapshot(ctx context.Context, p place, base string, dirt dirt) (_ snapshot, err error) {
-	snap := snapshot{index: aside(filepath.Join(p.git, "index"))}
-	defer func() {
-		if err != nil {
-			snap.discard()
-		}
-	}()
-	if err := copyIndex(filepath.Join(p.git, "index"), snap.index); err != nil {
-		return snapshot{}, failed("copying the index", err)
+func (w *Worktree) snapshot(ctx context.Context, p place, base string, dirt dirt) (snapshot, error) {
+	v, err := w.visit(p)
+	if err != nil {
+		return snapshot{}, err
 	}
-	p = p.withIndex(snap.index)
+	defer v.end()
 	if base != "" {
-		if _, err := w.git(ctx, p, stdio{}, "read-tree", "--reset", base); err != nil {
+		if _, err := w.git(ctx, v.place, stdio{}, "read-tree", "--reset", base); err != nil {
 			return snapshot{}, err
 		}
 	}
@@ -75,11 +70,25 @@ func (w *Worktree) snapshot(ctx context.Context, p place, base string, dirt dirt
 	if err != nil {
 		return snapshot{}, err
 	}
-	if err := w.updateIndex(ctx, p, dirt, kept); err != nil {
+	if err := w.updateIndex(ctx, v.place, dirt, kept); err != nil {
 		return snapshot{}, err
 	}
-	snap.tree, err = w.gitLine(ctx, p, "write-tree")
-	return snap, err
+	tree, err := w.gitLine(ctx, v.place, "write-tree")
+	if err != nil {
+		return snapshot{}, err
+	}
+	if !isCommit(tree) {
+		return snapshot{}, failed("reading the workspace", fmt.Errorf("%q is no tree", tree))
+	}
+	if err := w.takeObjects(ctx, v, tree); err != nil {
+		return snapshot{}, err
+	}
+	snap := snapshot{tree: tree, index: aside(filepath.Join(p.git, "index"))}
+	if err := v.takeIndex(snap.index); err != nil {
+		snap.discard()
+		return snapshot{}, err
+	}
+	return snap, nil
 }
 
 var refusedPath = regexp.MustCompile(`(?s)Unable to process path (.*)\n$`)

@@ -155,13 +155,15 @@ func (w *Worktree) forward(ctx context.Context, f forwarding) (bool, error) {
 
 // moveFiles changes the files, or nothing at all where one of them has unsaved work.
 func (w *Worktree) moveFiles(ctx context.Context, f forwarding) (bool, error) {
-	index := filepath.Join(w.cfg.GitDir, "index")
-	tmp := aside(index)
-	if err := copyIndex(index, tmp); err != nil {
-		return false, failed("copying the index", err)
+	if err := w.giveFolders(ctx, f.From, f.To); err != nil {
+		return false, err
 	}
-	defer os.Remove(tmp)
-	p := w.own().withIndex(tmp)
+	v, err := w.visit(w.own())
+	if err != nil {
+		return false, err
+	}
+	defer v.end()
+	p := v.place
 	if _, err := w.git(ctx, p, stdio{}, "read-tree", "--reset", f.From); err != nil {
 		return false, err
 	}
@@ -192,10 +194,21 @@ func (w *Worktree) moveFiles(ctx context.Context, f forwarding) (bool, error) {
 	if _, err := w.git(ctx, p, stdio{}, "read-tree", "-m", "-u", f.From, f.To); err != nil {
 		return false, err
 	}
-	if err := os.Rename(tmp, index); err != nil {
-		return false, failed("keeping the index", err)
+	return true, w.keepIndex(v)
+}
+
+// keepIndex makes the index that a visit leaves that of GitDir.
+func (w *Worktree) keepIndex(v *visit) error {
+	index := filepath.Join(w.cfg.GitDir, "index")
+	tmp := aside(index)
+	defer os.Remove(tmp)
+	if err := v.takeIndex(tmp); err != nil {
+		return err
 	}
-	return true, nil
+	if err := os.Rename(tmp, index); err != nil {
+		return failed("keeping the index", err)
+	}
+	return nil
 }
 
 // deletedIn reports whether a file that differs between two commits was deleted in the
@@ -233,11 +246,6 @@ func (w *Worktree) finishRefs(ctx context.Context, f forwarding) error {
 	if err := w.setRefs(ctx, w.own(), refs...); err != nil {
 		return err
 	}
-	if w.cfg.RunAs != nil {
-		if err := w.chownChanged(ctx, f.From, f.To); err != nil {
-			return err
-		}
-	}
 	w.noteUnfetched(ctx, w.own(), f.To)
 	if client := w.readClientHead(); client.commit == f.From {
 		w.followClient(client, f.To)
@@ -263,8 +271,15 @@ func (w *Worktree) finishForward(ctx context.Context) error {
 	if err != nil {
 		return failed("reading the interrupted fast-forward", err)
 	}
-	p := w.own()
-	if _, err := w.git(ctx, p, stdio{}, "read-tree", "--reset", f.To); err != nil {
+	if err := w.giveFolders(ctx, f.From, f.To); err != nil {
+		return err
+	}
+	v, err := w.visit(w.own())
+	if err != nil {
+		return err
+	}
+	defer v.end()
+	if _, err := w.git(ctx, v.place, stdio{}, "read-tree", "--reset", f.To); err != nil {
 		return err
 	}
 	out, err := w.diff(ctx, f.From, f.To)
@@ -291,7 +306,10 @@ func (w *Worktree) finishForward(ctx context.Context) error {
 			in.WriteString(c.path + "\x00")
 		}
 	}
-	if _, err := w.git(ctx, p, stdio{in: strings.NewReader(in.String())}, "checkout-index", "-f", "-q", "-u", "-z", "--stdin"); err != nil {
+	if _, err := w.git(ctx, v.place, stdio{in: strings.NewReader(in.String())}, "checkout-index", "-f", "-q", "-u", "-z", "--stdin"); err != nil {
+		return err
+	}
+	if err := w.keepIndex(v); err != nil {
 		return err
 	}
 	return w.finishRefs(ctx, f)
@@ -306,26 +324,4 @@ func (w *Worktree) begins(ctx context.Context, path, commit string) bool {
 	}
 	data, err := os.ReadFile(filepath.Join(w.cfg.Dir, path))
 	return err == nil && bytes.HasPrefix(whole, data)
-}
-
-// chownChanged gives the files that a fast-forward wrote to the workspace's owner.
-func (w *Worktree) chownChanged(ctx context.Context, from, to string) error {
-	out, err := w.diff(ctx, from, to)
-	if err != nil {
-		return err
-	}
-	work, err := os.OpenRoot(w.cfg.Dir)
-	if err != nil {
-		return failed("opening the workspace", err)
-	}
-	defer work.Close()
-	uid, gid := int(w.cfg.RunAs.Uid), int(w.cfg.RunAs.Gid)
-	for c := range changes(out) {
-		for name := c.path; name != "."; name = filepath.Dir(name) {
-			if err := work.Lchown(name, uid, gid); err != nil && !os.IsNotExist(err) {
-				return failed("giving a file to the workspace's user", err)
-			}
-		}
-	}
-	return nil
 }

@@ -74,6 +74,9 @@ type Config struct {
 	Log func(line string)
 	// RunAs owns the workspace's files. Nil: this process's user.
 	RunAs *syscall.Credential
+	// Enter is called before git runs as RunAs, and what it returns afterwards: nobody
+	// kills all that runs as RunAs in between. Nil: nobody would.
+	Enter func() (leave func())
 }
 
 // Prepared is what Prepare found or made.
