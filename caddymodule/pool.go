@@ -94,6 +94,7 @@ func (p *pool) dialProven(ctx context.Context, network, address string) (net.Con
 	if err != nil {
 		return nil, dialError(err)
 	}
+	boundSilence(conn)
 	ctx, cancel := context.WithTimeout(ctx, proveTimeout)
 	defer cancel()
 	if err := bootapi.ProveConn(ctx, conn, p.hash); err != nil {
