@@ -3,13 +3,13 @@ package containerboot
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/webordinary/router/containerboot/activity"
 	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/containerboot/steps"
 )
 
 const (
@@ -21,7 +21,7 @@ const (
 )
 
 // errTooLong is the cause of a boot that ran into its deadline.
-var errTooLong = fmt.Errorf("took longer than %v: %w", bootDeadline, context.DeadlineExceeded)
+var errTooLong = &steps.TooLongError{Limit: bootDeadline}
 
 // run boots the session and rebuilds it when asked, until ctx ends.
 func (x *session) run(ctx context.Context) {

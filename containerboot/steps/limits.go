@@ -8,52 +8,13 @@ import (
 	"strings"
 )
 
-const (
-	noMemory   = "There was not enough memory"
-	noRegistry = "The package registry could not be reached"
-)
-
-var (
-	outOfMemory = regexp.MustCompile(`(?i)heap out of memory|^Killed$|\bENOMEM\b|^npm \S+ signal SIGKILL$`)
-	// network matches messages of a connection that failed.
-	network = regexp.MustCompile(`(?i)fetch failed|\bENOTFOUND\b|\bEAI_AGAIN\b|\bE(CONN|HOST|NET)(REFUSED|RESET|UNREACH)\b|\bETIMEDOUT\b|Connect ?Timeout|^FetchError|Could not resolve host`)
-	// hosts match the host of such a connection, with its port where that is said.
-	hosts = []*regexp.Regexp{
-		regexp.MustCompile(`getaddrinfo (?:ENOTFOUND|EAI_AGAIN) ([^\s",]+)`),
-		regexp.MustCompile(`attempted address(?:es)?: ([^\s,)]+)`),
-		regexp.MustCompile(`Could not resolve host: ([^\s"']+)`),
-		regexp.MustCompile(`request to https?://([^/\s]+)\S* failed`),
-		regexp.MustCompile(`\bGET https?://([^/\s]+)`),
-		regexp.MustCompile(`"https?://([^/\s"]+)[^"\s]*: `),
-		regexp.MustCompile(`connect E[A-Z]+ ([^\s",]+)`),
-	}
-)
-
-// silentHost is the host that a tool's output says did not answer, or "".
-func silentHost(lines []string) string {
-	for _, pattern := range hosts {
-		for _, line := range lines {
-			if m := pattern.FindStringSubmatch(line); m != nil {
-				return m[1]
-			}
-		}
-	}
-	return ""
-}
-
-// silent ends a sentence with that host, if it is known.
-func silent(lines []string) string {
-	if host := silentHost(lines); host != "" {
-		return fmt.Sprintf(": %s does not answer.", host)
-	}
-	return "."
-}
+const noMemory = "There was not enough memory"
 
 // memoryFiles are where the kernel says how much memory a container may use.
 var memoryFiles = []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}
 
-// limitText ends a sentence with the container's limit of memory, if it has one.
-func limitText() string {
+// memoryLimit is the container's limit of memory, in MB; 0 if it has none.
+func memoryLimit() uint64 {
 	const unlimited = 1 << 50 // what older kernels say for none is near the largest number
 	for _, name := range memoryFiles {
 		data, err := os.ReadFile(name)
@@ -62,8 +23,51 @@ func limitText() string {
 		}
 		limit, err := strconv.ParseUint(strings.TrimSpace(string(data)), 10, 64)
 		if err == nil && limit < unlimited {
-			return fmt.Sprintf(": the limit is %d MB.", limit>>20)
+			return limit >> 20
 		}
 	}
+	return 0
+}
+
+// limitText ends a sentence with the container's limit of memory, if it has one.
+func limitText() string {
+	if limit := memoryLimit(); limit > 0 {
+		return fmt.Sprintf(": the limit is %d MB.", limit)
+	}
 	return "."
+}
+
+var (
+	heapOption = regexp.MustCompile(`--max[-_]old[-_]space[-_]size[= ](\d+)`)
+	// heapUsed is V8's line about its last attempt to make room, with what was left in use.
+	heapUsed = regexp.MustCompile(`(?:Mark-Compact|Mark-sweep|Scavenge)[^>]*-> (\d+)\.\d+ \(`)
+)
+
+// heapText says that Node's own limit was reached, which is lower than the container's
+// as a rule: who knows both can tell which of them to raise.
+func heapText(o output, _ int, _ []string) string {
+	text := noMemory
+	switch option, used := heapOption.FindStringSubmatch(o.variable("NODE_OPTIONS")), o.lastOf(heapUsed); {
+	case option != nil:
+		text += fmt.Sprintf(": Node may use %s MB (NODE_OPTIONS)", option[1])
+	case used != "":
+		text += fmt.Sprintf(": Node's own limit was reached at %s MB", used)
+	default:
+		return text + limitText()
+	}
+	if limit := memoryLimit(); limit > 0 {
+		text += fmt.Sprintf(", and the container %d MB", limit)
+	}
+	return text + "."
+}
+
+// lastOf returns the first group of the last line that matches.
+func (o output) lastOf(r *regexp.Regexp) string {
+	last := ""
+	for _, line := range o.lines {
+		if m := r.FindStringSubmatch(line); m != nil {
+			last = m[1]
+		}
+	}
+	return last
 }

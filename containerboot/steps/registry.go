@@ -31,6 +31,8 @@ func (b *Builder) registryEnv(ctx context.Context) ([]string, error) {
 	}
 	env := withDefault(b.env, "NODE_EXTRA_CA_CERTS", config["cafile"])
 	env = withDefault(env, "YARN_ENABLE_TELEMETRY", "0")
+	// Else what a package's script said is in a file that nobody sees.
+	env = withDefault(env, "YARN_ENABLE_INLINE_BUILDS", "1")
 	env = withDefault(env, "npm_config_cafile", config["cafile"])
 	env = withDefault(env, "YARN_HTTPS_CA_FILE_PATH", config["cafile"])
 	registry, err := url.Parse(config["registry"])
