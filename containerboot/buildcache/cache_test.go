@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -347,6 +348,40 @@ func TestCopyEndsEarly(t *testing.T) {
 	left, err := os.ReadDir(filepath.Join(c.dir, asideName))
 	require.NoError(t, err)
 	assert.Empty(t, left)
+}
+
+// TestHolesStayHoles copies files that seem to be larger than any disk.
+func TestHolesStayHoles(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		return // elsewhere they are filled
+	}
+	const size = 1 << 40
+	src, dst := folder(t, map[string]string{"hole": "", "parts": "begin"}), filepath.Join(t.TempDir(), "copy")
+	require.NoError(t, os.Truncate(filepath.Join(src, "hole"), size))
+	f, err := os.OpenFile(filepath.Join(src, "parts"), os.O_WRONLY, 0)
+	require.NoError(t, err)
+	_, err = f.WriteAt([]byte("middle"), size/2)
+	require.NoError(t, err)
+	_, err = f.WriteAt([]byte("end"), size-3)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	require.NoError(t, CopyTree(t.Context(), dst, src, false))
+
+	for _, name := range []string{"hole", "parts"} {
+		info, err := os.Stat(filepath.Join(dst, name))
+		require.NoError(t, err)
+		assert.EqualValues(t, size, info.Size())
+		assert.Less(t, info.Sys().(*syscall.Stat_t).Blocks*512, int64(1<<20))
+	}
+	f, err = os.Open(filepath.Join(dst, "parts"))
+	require.NoError(t, err)
+	defer f.Close()
+	for at, want := range map[int64]string{0: "begin\x00", size/2 - 1: "\x00middle\x00", size - 4: "\x00end"} {
+		got := make([]byte, len(want))
+		_, err := f.ReadAt(got, at)
+		require.NoError(t, err)
+		assert.Equal(t, want, string(got))
+	}
 }
 
 func TestKeysAreOneWord(t *testing.T) {

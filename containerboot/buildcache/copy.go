@@ -3,7 +3,6 @@ package buildcache
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -136,7 +135,7 @@ func copyFile(to string, in *os.File) error {
 		return err
 	}
 	if clone(out, in) != nil {
-		if _, err := io.Copy(out, in); err != nil {
+		if err := copyData(out, in, info); err != nil {
 			out.Close()
 			return err
 		}

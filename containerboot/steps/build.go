@@ -97,7 +97,7 @@ var callsBuild = regexp.MustCompile(`(^|[\s/])astro build\b`)
 // one that has Astro build; "" where it has none and Astro is to be run itself.
 func (b *Builder) buildScript() (string, error) {
 	const phase = bootapi.PhaseBuilding
-	data, err := os.ReadFile(filepath.Join(b.dir, "package.json"))
+	data, err := b.readOwn(filepath.Join(b.dir, "package.json"))
 	if err != nil {
 		return "", fail(phase, err, "This repository has no package.json in %s.", b.where())
 	}

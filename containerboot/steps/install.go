@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -190,14 +192,35 @@ func (b *Builder) leavingManifests(do func() error) error {
 	return err
 }
 
+// ownLimit bounds what is read of a file of the workspace, in bytes: lock files of large
+// workspaces have some.
+const ownLimit = 64 << 20
+
 // readOwn reads a file with the rights of the client's code, which may have put a link
-// there.
+// there, or something that never ends.
 func (b *Builder) readOwn(path string) (data []byte, err error) {
 	err = b.cfg.User.Do(func() error {
-		data, err = os.ReadFile(path)
+		data, err = readRegular(path)
 		return err
 	})
 	return data, err
+}
+
+// readRegular reads a regular file, and waits for nobody.
+func readRegular(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > ownLimit {
+		return nil, fmt.Errorf("%s is no file of at most %d MB", filepath.Base(path), ownLimit>>20)
+	}
+	return io.ReadAll(io.LimitReader(f, ownLimit))
 }
 
 // putBack makes a file what it was, nil for none, with the rights of the client's code.
@@ -206,7 +229,7 @@ func (b *Builder) putBack(path string, was []byte) error {
 }
 
 func (b *Builder) replace(path string, was []byte) error {
-	now, err := os.ReadFile(path)
+	now, err := readRegular(path)
 	if was == nil {
 		if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {
 			err = nil

@@ -99,7 +99,7 @@ func (b *Builder) modulesDir() string { return filepath.Join(b.rootDir(), module
 func (b *Builder) mark() string       { return filepath.Join(b.modulesDir(), installMark) }
 
 func (b *Builder) installed(key string) bool {
-	have, err := os.ReadFile(b.mark())
+	have, err := b.readOwn(b.mark())
 	return err == nil && string(have) == key
 }
 

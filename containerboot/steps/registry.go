@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -43,7 +42,7 @@ func (b *Builder) registryEnv(ctx context.Context) ([]string, error) {
 		return env, nil
 	}
 	says := func(name string, what *regexp.Regexp) bool {
-		data, err := os.ReadFile(filepath.Join(b.rootDir(), name))
+		data, err := b.readOwn(filepath.Join(b.rootDir(), name))
 		return err == nil && what.Match(data)
 	}
 	if !says(".npmrc", ownRegistry) {

@@ -184,7 +184,7 @@ var plainDev = regexp.MustCompile(`(^|[\s/])astro dev(\s+-[^;&|]*)?$`)
 // own script where that is one, with what it does before and sets, else Astro itself.
 func (b *Builder) devProgram() ([]string, error) {
 	const phase = bootapi.PhaseBuilding
-	data, err := os.ReadFile(filepath.Join(b.dir, "package.json"))
+	data, err := b.readOwn(filepath.Join(b.dir, "package.json"))
 	if err != nil {
 		return nil, fail(phase, err, "This repository has no package.json in %s.", b.where())
 	}

@@ -93,6 +93,10 @@ func Run(ctx context.Context, c Command) error {
 	return e
 }
 
+// firstForMemory runs a program so that it, and all that it starts, is what the kernel
+// ends when memory runs out, however little each of them has, and not this process.
+const firstForMemory = `{ echo 1000 >/proc/self/oom_score_adj; } 2>/dev/null; exec "$0" "$@"`
+
 func run(ctx context.Context, c Command, out *lines) error {
 	path, err := LookPath(c.Args[0], c.Env)
 	if err != nil {
@@ -112,8 +116,7 @@ func run(ctx context.Context, c Command, out *lines) error {
 	}
 	defer r.Close()
 
-	cmd := exec.CommandContext(ctx, path, c.Args[1:]...)
-	cmd.Args[0] = c.Args[0]
+	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", firstForMemory, path}, c.Args[1:]...)...)
 	cmd.Dir, cmd.Env = c.Dir, c.Env
 	cmd.Stdout, cmd.Stderr = w, w
 	cmd.SysProcAttr = inGroup(guard.group())

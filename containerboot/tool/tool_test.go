@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -93,6 +94,21 @@ func TestEnvironmentIsTheCommands(t *testing.T) {
 	c.Line = func(l string) { got = append(got, l) }
 	require.NoError(t, Run(t.Context(), c))
 	assert.NotContains(t, strings.Join(got, "\n"), "SECRET_OF_THE_PARENT")
+}
+
+// TestTheKernelEndsItFirst looks at whom the kernel ends when memory runs out.
+func TestTheKernelEndsItFirst(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		return // it is not asked elsewhere
+	}
+	var said []string
+	c := sh("cat /proc/self/oom_score_adj; (cat /proc/self/oom_score_adj)")
+	c.Line = func(line string) { said = append(said, line) }
+	require.NoError(t, Run(t.Context(), c))
+	assert.Equal(t, []string{"1000", "1000"}, said)
+	own, err := os.ReadFile("/proc/self/oom_score_adj")
+	require.NoError(t, err)
+	assert.NotEqual(t, "1000", strings.TrimSpace(string(own)))
 }
 
 func TestLookPath(t *testing.T) {

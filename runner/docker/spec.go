@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -20,6 +21,10 @@ const (
 	sessionPath = "/session"
 	cachePath   = "/cache"
 	tmpPath     = "/tmp"
+	// sharedPath is where programs share memory, and sharedBytes how much: what the
+	// engine gives by default.
+	sharedPath  = "/dev/shm"
+	sharedBytes = 64 * mebibyte
 	port        = 8080
 	natPort     = nat.Port("8080/tcp")
 
@@ -28,7 +33,24 @@ const (
 	cpuPeriod = 100_000
 	// oomScore has the machine, when it is short of memory, end containers before edges.
 	oomScore = 500
+
+	// bytesPerFile is how many bytes of a file system in memory stand for one file in it:
+	// an empty one takes a kilobyte of the container's memory.
+	bytesPerFile = 8192
 )
+
+// sysctls bound what the kernel would keep of programs that have ended: that too is
+// memory of the container's, and no program could be ended to get it back.
+var sysctls = map[string]string{
+	"kernel.shm_rmid_forced": "1",
+	"kernel.msgmni":          "64",
+	"kernel.sem":             "250 8000 32 32",
+}
+
+// tmpfs are the options of a file system in memory for everybody.
+func tmpfs(exec string, bytes int64) string {
+	return fmt.Sprintf("rw,%s,nosuid,nodev,mode=1777,size=%d,nr_inodes=%d", exec, bytes, bytes/bytesPerFile)
+}
 
 // spec is all that makes a container.
 type spec struct {
@@ -64,7 +86,11 @@ func (r *Runner) spec(t *Tunables, size Size, req sessions.StartRequest, network
 			CapAdd:         []string{"CHOWN", "DAC_OVERRIDE", "KILL", "SETGID", "SETUID"},
 			SecurityOpt:    []string{"no-new-privileges"},
 			ReadonlyRootfs: true,
-			Tmpfs:          map[string]string{tmpPath: "rw,exec,nosuid,nodev,mode=1777,size=" + strconv.FormatInt(size.Memory/2, 10)},
+			Tmpfs: map[string]string{
+				tmpPath:    tmpfs("exec", size.Memory/2),
+				sharedPath: tmpfs("noexec", sharedBytes),
+			},
+			Sysctls: sysctls,
 			Mounts: append([]mount.Mount{
 				r.sessionVolume(req.SessionID, req.ClientID),
 				r.cacheVolume(req.ClientID),
