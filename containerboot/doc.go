@@ -135,7 +135,8 @@
 // build.mode says how, and without it the output does: server/entry.mjs makes a server,
 // unless all pages are files. Servers for other hosts than Node's are refused by name.
 //
-// static: the output folder. Documents are found as static hosts do. Each gets a script
+// static: the output folder. Documents are found as static hosts do. The site's base, and
+// the name of its asset folder, are what the links of its home page and 404 page tell. Each gets a script
 // that loads it again once a rebuild has finished: it listens to /api/events for another
 // "build" in the status.
 //

@@ -36,7 +36,7 @@ type build struct {
 	id       string       // tells this build's large files from another's
 	assets   []string
 	rewrite  *rewriter
-	base     string   // where the site expects to be, "" for the root: see findBase
+	base     string   // where the site expects to be, "" for the root: see survey
 	live     []byte   // what documents get at the end of their head
 	program  *Program // nil: static
 	released func()   // may be nil
@@ -84,7 +84,7 @@ func (b *build) open(folder string) error {
 		return err
 	}
 	b.root = root
-	if b.base = b.findBase(); b.base != "" {
+	if b.survey(); b.base != "" {
 		b.rewrite = b.rewrite.below(b.base)
 	}
 	return nil

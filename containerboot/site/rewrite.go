@@ -28,10 +28,17 @@ func newRewriter(prefix string, assets []string) *rewriter {
 		prefix:  []byte(escapePath(prefix)),
 		preload: regexp.MustCompile("[\"'`]modulepreload[\"'`][,;]\\s*(?:const )?[\\w$]+\\s*=\\s*function\\([\\w$]+\\)\\s*\\{\\s*return\\s*[\"'`](/)[^\"'`]*[\"'`]\\s*\\+"),
 	}
+	return rw.of(assets)
+}
+
+// of is the rewriter of a site with other asset folders.
+func (rw *rewriter) of(assets []string) *rewriter {
+	own := *rw
+	own.needles = nil
 	for _, dir := range assets {
-		rw.needles = append(rw.needles, []byte("/"+dir))
+		own.needles = append(own.needles, []byte("/"+dir))
 	}
-	return rw
+	return &own
 }
 
 // below is the rewriter of a site that links its asset folders with a base before them.

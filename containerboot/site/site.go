@@ -26,7 +26,7 @@ type Config struct {
 	Prefix string
 
 	// AssetDirs are the folders of the build that hold hashed assets, relative to
-	// its root. Default: "_astro".
+	// its root. Default: "_astro", or what the pages of a static site tell.
 	AssetDirs []string
 
 	// Live has documents load themselves again once another build is served: each gets
