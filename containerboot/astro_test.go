@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -61,7 +62,12 @@ func TestAstroByEveryPackageManager(t *testing.T) {
 		"npm, no lock":          {"^7.0.0", "", "", nil, nil, "npm/"},
 		"pnpm 9":                {"^7.0.0", `"packageManager":"pnpm@9.15.9",`, "pnpm-lock.yaml", npx("pnpm@9.15.9", "install", "--lockfile-only"), nil, "pnpm/9.15.9"},
 		"pnpm 10 by its format": {"^7.0.0", "", "pnpm-lock.yaml", npx("pnpm@10", "install", "--lockfile-only"), nil, "pnpm/10."},
-		"Yarn 1":                {"^7.0.0", "", "yarn.lock", npx("yarn@1.22.22", "install", "--ignore-scripts", "--ignore-engines"), nil, "yarn/1.22"},
+		"pnpm 11": {
+			"^7.0.0", `"packageManager":"pnpm@11.1.1",`, "pnpm-lock.yaml", npx("-p", "node@22", "-p", "pnpm@11.1.1", "pnpm", "install", "--lockfile-only"),
+			map[string]string{"pnpm-workspace.yaml": "enableGlobalVirtualStore: true\nallowBuilds:\n  esbuild: true\n  sharp: true\n"},
+			"pnpm/11.1.1",
+		},
+		"Yarn 1": {"^7.0.0", "", "yarn.lock", npx("yarn@1.22.22", "install", "--ignore-scripts", "--ignore-engines"), nil, "yarn/1.22"},
 		"Yarn 4": {
 			"^7.0.0", `"packageManager":"yarn@4.9.2",`, "yarn.lock", npx("-p", "@yarnpkg/cli-dist@4.9.2", "yarn", "install", "--mode=update-lockfile"),
 			map[string]string{".yarnrc.yml": "nodeLinker: node-modules\n"},
@@ -102,6 +108,7 @@ func TestAstroByEveryPackageManager(t *testing.T) {
 			w.push(map[string]string{"src/pages/about.md": "# Changed\n"})
 			c, status = w.ready(w.claim("s2"))
 			assert.Equal(t, []string{"install"}, status.Reused)
+			assert.NotContains(t, strings.Join(status.Log, "\n"), "install that runs before scripts")
 			_, body = c.get("/about/")
 			assert.Contains(t, body, "Changed")
 			assert.Equal(t, "nothing", w.saved(c))

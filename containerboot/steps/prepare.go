@@ -42,6 +42,10 @@ func (b *Builder) Prepare(ctx context.Context) error {
 		return b.explain(phase, what, err)
 	}
 	b.env, b.node = b.toolsEnv(tools), tools.Node
+	if project.Manager.Name == toolchain.PNPM {
+		// Before each script it would install again what was copied from the cache.
+		b.env = withDefault(b.env, "pnpm_config_verify_deps_before_run", "false")
+	}
 	if tools.NodeDir == "" {
 		return nil
 	}

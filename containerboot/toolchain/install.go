@@ -59,8 +59,9 @@ func (p *Project) install(args ...string) Install {
 	i := Install{Name: p.Manager.Name + " " + args[0], Args: slices.Concat([]string{p.Manager.Name}, args)}
 	switch {
 	case p.Manager.Name == PNPM:
-		// Whether node_modules may be made anew must not be asked of nobody.
-		i.Args = append(i.Args, "--prefer-offline", "--config.confirmModulesPurge=false")
+		// Whether node_modules may be made anew must not be asked of nobody. Packages that
+		// are linked from a store of the session's would be missing in the next one.
+		i.Args = append(i.Args, "--prefer-offline", "--config.confirmModulesPurge=false", "--config.enableGlobalVirtualStore=false")
 		// A workspace above is another's. Its own file may hold settings and no packages.
 		if p.Root == p.Site && !p.Files.has(path.Join(p.Root, "pnpm-workspace.yaml")) {
 			i.Args = append(i.Args, "--ignore-workspace")
