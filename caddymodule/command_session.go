@@ -221,7 +221,7 @@ func (c *cli) printSession(s sessionInfo) error {
 		rows = append(rows, []string{"user", s.UserID})
 	}
 	if s.Failure != nil {
-		rows = append(rows, []string{"failure", fmt.Sprintf("%s: %s", s.Failure.Phase, s.Failure.Cause)},
+		rows = append(rows, []string{"failure", printable(fmt.Sprintf("%s: %s", s.Failure.Phase, s.Failure.Cause))},
 			[]string{"failed at", fmt.Sprintf("%s, %d in a row", s.Failure.At.Format(time.RFC3339), s.Failure.Attempts)})
 		for line := range strings.Lines(strings.TrimSpace(s.Failure.Detail)) {
 			rows = append(rows, []string{"detail", printable(line)})
@@ -254,7 +254,7 @@ func runSessionWake(ctx context.Context, c *cli, args []string) error {
 		case sessions.StatusFailed:
 			cause := "no cause is known"
 			if info.Failure != nil {
-				cause = fmt.Sprintf("%s: %s", info.Failure.Phase, info.Failure.Cause)
+				cause = printable(fmt.Sprintf("%s: %s", info.Failure.Phase, info.Failure.Cause))
 			}
 			return fmt.Errorf("waking session %q: %s", args[0], cause)
 		case sessions.StatusInactive:

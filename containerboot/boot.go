@@ -13,15 +13,17 @@ import (
 )
 
 const (
-	// bootDeadline is how long a boot may take, and a rebuild likewise: as long as
-	// the edge waits for one.
+	// bootDeadline is how long a boot may take, and a rebuild likewise, unless BOOT_TIMEOUT
+	// says less: as long as the edge waits for one.
 	bootDeadline = 10 * time.Minute
 	// syncTimeout is how much of it may go to asking the remote for newer commits.
 	syncTimeout = 2 * time.Minute
 )
 
-// errTooLong is the cause of a boot that ran into its deadline.
-var errTooLong = &steps.TooLongError{Limit: bootDeadline}
+// limited is a context for a boot or a rebuild, whose deadline has a cause that says so.
+func (x *session) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, x.timeout, &steps.TooLongError{Limit: x.timeout})
+}
 
 // run boots the session and rebuilds it when asked, until ctx ends.
 func (x *session) run(ctx context.Context) {
@@ -63,7 +65,7 @@ func (x *session) again(ctx context.Context, f func(context.Context) error) {
 // boot goes from a claim to a site that answers.
 func (x *session) boot(ctx context.Context) error {
 	x.job.busyWith("starting")
-	ctx, cancel := context.WithTimeoutCause(ctx, bootDeadline, errTooLong)
+	ctx, cancel := x.limited(ctx)
 	defer cancel()
 
 	x.expect()
@@ -111,7 +113,7 @@ func (x *session) boot(ctx context.Context) error {
 // afterBoot does what the first visitor need not wait for: it fetches what others
 // pushed, and keeps node_modules for the next session.
 func (x *session) afterBoot(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, bootDeadline, errTooLong)
+	ctx, cancel := x.limited(ctx)
 	defer cancel()
 	if err := x.rebuild(ctx, false); err != nil {
 		return err
@@ -122,7 +124,7 @@ func (x *session) afterBoot(ctx context.Context) error {
 // rebuild fetches what others pushed and, if there was something or force is set,
 // builds again and switches to the new build once it is whole.
 func (x *session) rebuild(ctx context.Context, force bool) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, bootDeadline, errTooLong)
+	ctx, cancel := x.limited(ctx)
 	defer cancel()
 	if force {
 		x.job.busyWith("building")

@@ -51,6 +51,8 @@
 //	                        nothing else runs in the container: it would be killed. 0 is
 //	                        root. Default: site where this is root and that user exists,
 //	                        else this process's own user. See below.
+//	BOOT_TIMEOUT            How long a start may take, and a rebuild, such as 5m; at most, and
+//	                        by default, 10m, for which an edge waits.
 //	WEBORDINARY_LISTEN_FD   Number of an inherited socket that listens at LISTEN_ADDRESS
 //	                        and PORT already; none is opened then.
 //	WEBORDINARY_PARENT_FD   Number of an inherited pipe's read end: at its end, save and end.

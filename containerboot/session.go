@@ -29,6 +29,7 @@ type session struct {
 	prefix   string   // decoded
 	private  string   // the folder beside the workspace that is ours
 	cache    string   // the folder of all clients' caches
+	timeout  time.Duration
 	board    *progress.Board
 	account  *activity.Account
 	log      *zap.Logger
@@ -73,6 +74,7 @@ func newSession(life context.Context, s *settings, claim bootapi.Claim, board *p
 		prefix:   prefix,
 		private:  s.private(),
 		cache:    s.cache,
+		timeout:  s.timeout,
 		board:    board,
 		account:  account,
 		log:      log,

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/webordinary/router/containerboot/bootapi"
 	"github.com/webordinary/router/containerboot/runas"
@@ -26,11 +27,12 @@ type settings struct {
 	listen    string // host:port
 	workspace string
 	cache     string
-	upstream  http.Handler // nil for none
-	listenFD  int          // -1 for none: then listen is opened
-	parentFD  int          // -1 for none
-	lockFD    int          // -1 for none
-	user      *runas.User  // whom the client's code runs as; nil for our own
+	upstream  http.Handler  // nil for none
+	listenFD  int           // -1 for none: then listen is opened
+	parentFD  int           // -1 for none
+	lockFD    int           // -1 for none
+	user      *runas.User   // whom the client's code runs as; nil for our own
+	timeout   time.Duration // of a boot
 	// knownHosts are keys of ssh servers in the form of known_hosts.
 	knownHosts string
 
@@ -124,6 +126,15 @@ func readSettings(environ []string) (*settings, error) {
 			fault(bootapi.EnvKnownHosts, "%v", err)
 		}
 		s.knownHosts = string(text)
+	}
+
+	s.timeout = bootDeadline
+	if v := env[bootapi.EnvBootTimeout]; v != "" {
+		d, err := time.ParseDuration(v)
+		if err != nil || d < time.Second || d > bootDeadline {
+			fault(bootapi.EnvBootTimeout, "must be a duration between 1s and %v, got %q", bootDeadline, v)
+		}
+		s.timeout = d
 	}
 
 	user, err := runas.Find(env[bootapi.EnvUser])

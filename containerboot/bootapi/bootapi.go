@@ -48,6 +48,8 @@ const (
 	EnvUser = "SITE_USER"
 	// EnvKnownHosts is a file with the keys of ssh servers, in the form of known_hosts.
 	EnvKnownHosts = "KNOWN_HOSTS_FILE"
+	// EnvBootTimeout is how long a start may take, as a duration of Go's.
+	EnvBootTimeout = "BOOT_TIMEOUT"
 	// EnvParentFD is the number of an inherited pipe's read end. When it reaches
 	// its end the parent is gone: save, and end.
 	EnvParentFD = "WEBORDINARY_PARENT_FD"

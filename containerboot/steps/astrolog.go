@@ -112,5 +112,5 @@ func (b *Builder) noOutput(l *astroLog, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = errors.Join(err, errNoOutput)
 	}
-	return fail(phase, err, "The build succeeded but left no folder %q.", filepath.ToSlash(b.output))
+	return fail(phase, err, "The build succeeded but left no folder %q%s.", filepath.ToSlash(b.output), b.elsewhere())
 }

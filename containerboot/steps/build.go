@@ -48,6 +48,7 @@ func (b *Builder) lead(ctx context.Context, cache *buildcache.Cache, key string,
 func (b *Builder) Build(ctx context.Context) error {
 	const phase = bootapi.PhaseBuilding
 	start := time.Now()
+	b.began = start
 	log := &astroLog{}
 	reading := *b
 	reading.listen = log.read

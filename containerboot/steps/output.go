@@ -94,6 +94,9 @@ func (b *Builder) resolvedDir() string {
 // the site's configuration names another one.
 func (b *Builder) checkOutput(dir string) error {
 	const phase = bootapi.PhaseBuilding
+	if err := b.checkSize(dir); err != nil {
+		return err
+	}
 	if b.IsServer(dir) {
 		switch code := readServer(dir); {
 		case code.foreign():
@@ -109,5 +112,5 @@ func (b *Builder) checkOutput(dir string) error {
 	if b.adapter != "" {
 		return fail(phase, errForeign, foreignSite, b.adapter)
 	}
-	return fail(phase, errNoHomePage, "The build succeeded but left no %s in the folder %q.", homePage, filepath.ToSlash(b.output))
+	return fail(phase, errNoHomePage, "The build succeeded but left no %s in the folder %q%s%s.", homePage, filepath.ToSlash(b.output), contentOf(b.Files(dir)), b.elsewhere())
 }

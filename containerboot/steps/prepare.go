@@ -117,7 +117,7 @@ func (b *Builder) asFault(phase bootapi.Phase, err error) *Error {
 	if !errors.As(err, &fault) {
 		return nil
 	}
-	f := &Error{Failure: bootapi.Failure{Phase: phase, Cause: shorten(fault.Cause), Retryable: fault.Retryable}, err: err}
+	f := &Error{Failure: bootapi.Failure{Phase: phase, Cause: sentence(fault.Cause), Retryable: fault.Retryable}, err: err}
 	if inner := fault.Unwrap(); inner != nil {
 		f.Detail = detailOf(inner)
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -65,8 +66,9 @@ type Config struct {
 // except Cached.
 type Builder struct {
 	cfg     Config
-	dir     string // of the site
-	output  string // below dir
+	dir     string    // of the site
+	output  string    // below dir
+	began   time.Time // when the last build did
 	env     []string
 	store   *toolchain.Store
 	project *toolchain.Project // nil before Prepare
@@ -142,7 +144,7 @@ func (f *Error) Error() string { return f.Cause }
 func (f *Error) Unwrap() error { return f.err }
 
 func fail(phase bootapi.Phase, err error, format string, args ...any) error {
-	f := &Error{Failure: bootapi.Failure{Phase: phase, Cause: fmt.Sprintf(format, args...)}, err: err}
+	f := &Error{Failure: bootapi.Failure{Phase: phase, Cause: sentence(fmt.Sprintf(format, args...))}, err: err}
 	if err != nil {
 		f.Detail = err.Error()
 	}

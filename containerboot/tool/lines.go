@@ -101,7 +101,7 @@ func (l *lines) tail() []string {
 }
 
 // clean makes a line fit to be shown: what a terminal would show last, without
-// colours, control characters and secrets.
+// colours, control characters, those that turn the direction of the text, and secrets.
 func clean(raw string, secrets []string) string {
 	line := ansi.ReplaceAllString(strings.TrimRight(raw, "\r\n"), "")
 	if i := strings.LastIndexByte(line, '\r'); i >= 0 {
@@ -112,7 +112,7 @@ func clean(raw string, secrets []string) string {
 		switch {
 		case r == '\t':
 			return ' '
-		case unicode.IsControl(r):
+		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r), r == '\u2028', r == '\u2029', r == '\ufeff':
 			return -1
 		default:
 			return r

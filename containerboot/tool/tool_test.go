@@ -220,6 +220,7 @@ func TestLines(t *testing.T) {
 		"charset, keypad":       {"\x1b(Ba\x1b=b\x1bMc\n", "abc"},
 		"a progress bar":        {"10%\r50%\rdone\n", "done"},
 		"tabs and bells":        {"a\tb\x07c\x00\n", "a bc"},
+		"turned round":          {"a\u202egpj.exe\u2066b\u2028c\n", "agpj.exebc"},
 		"indentation":           {"    at foo\n", "    at foo"},
 		"not UTF-8":             {"a\xffb\n", "a�b"},
 		"a secret":              {"key is hunter2hunter2!\n", "key is [secret]!"},

@@ -1,6 +1,7 @@
 package toolchain
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -130,6 +131,10 @@ func (t Files) manifest(dir string) (manifest, error) {
 		return m, fault(err, "The file %q of this repository cannot be read.", name)
 	}
 	if err := json.Unmarshal(data, &m); err != nil {
+		if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+			line := 1 + bytes.Count(data[:min(int64(len(data)), syntax.Offset)], []byte("\n"))
+			return m, fault(err, "The file %q of this repository is not valid JSON: line %d: %v.", name, line, err)
+		}
 		return m, fault(err, "The file %q of this repository is not what a package.json must be.", name)
 	}
 	return m, nil
