@@ -53,6 +53,9 @@
 //	                        else this process's own user. See below.
 //	BOOT_TIMEOUT            How long a start may take, and a rebuild, such as 5m; at most, and
 //	                        by default, 10m, for which an edge waits.
+//	AUTOSAVE_AFTER          After how much time without a change what is not saved yet is put
+//	                        on the remote, beside the branch: 1s to 1h, or off. Default: 60s.
+//	                        See below.
 //	WEBORDINARY_LISTEN_FD   Number of an inherited socket that listens at LISTEN_ADDRESS
 //	                        and PORT already; none is opened then.
 //	WEBORDINARY_PARENT_FD   Number of an inherited pipe's read end: at its end, save and end.
@@ -182,6 +185,30 @@
 // Those under /.boot/ ask for "Authorization: Bearer" with the token, all others for
 // X-Webordinary-Token; 421 without, else X-Webordinary-Proof is on the answer. The /api/ paths are known below the session's
 // prefix and without it.
+//
+// # Saving
+//
+// On POST /api/save, before sleep and at the end, files and commits of the workspace are
+// pushed to the edit branch, never by force. Where that has moved on, the two are merged,
+// in the workspace too. A file that both changed stays as it is in the session; the other
+// version is in the branch's history, and the result ("conflicts"), the commit's message and
+// the log name the file. What the remote does not take is kept as a bundle in the cache.
+//
+// In between the work is saved by itself, so that a crash loses the last minute at most:
+// once nothing has changed for AUTOSAVE_AFTER and no write is under way, or after three times
+// that while changes never stop, files and commits go to refs/webordinary/{SESSION_ID} on
+// the remote, with the characters that a ref cannot have percent-encoded. Neither the edit
+// branch nor the workspace's own git moves. While something is built this waits. Where the
+// remote takes no such refs, or cannot be reached, it is a bundle in the cache, which the log
+// says once. Changes are noticed by names, sizes and times of the files, looked at every
+// AUTOSAVE_AFTER/4, or more seldom, so that it takes no more than 0.2 % of a processor or
+// happens once in that time. It counts as nobody's activity.
+//
+// A start without a workspace goes on from all of these: what is not on the branch is put
+// into the workspace as it was, unsaved. The next save takes the ref away in the same push;
+// one that cannot be taken away is moved to a commit that says that it holds nothing more.
+// A session that is deleted is saved first, and so leaves none; after a crash that nobody
+// woke it from it stays: `git push origin --delete refs/webordinary/ID`.
 //
 // # End
 //

@@ -48,6 +48,9 @@ func live(ctx context.Context, s *settings, listener net.Listener, log *zap.Logg
 		board.Claimed(claim.SessionID, claim.Epoch)
 		log.Info("session claimed")
 		running.Go(func() { x.run(ctx) })
+		if s.autoSave > 0 {
+			running.Go(func() { x.keepSaving(ctx, s.autoSave) })
+		}
 		if claim.AbandonAfterSeconds > 0 {
 			srv.abandonAfter(time.Duration(claim.AbandonAfterSeconds) * time.Second)
 			running.Go(func() { srv.watch(ctx, end) })

@@ -33,6 +33,7 @@ type settings struct {
 	lockFD    int           // -1 for none
 	user      *runas.User   // whom the client's code runs as; nil for our own
 	timeout   time.Duration // of a boot
+	autoSave  time.Duration // 0 for never
 	// knownHosts are keys of ssh servers in the form of known_hosts.
 	knownHosts string
 
@@ -81,6 +82,16 @@ func readSettings(environ []string) (*settings, error) {
 	s.cache = folder(bootapi.EnvCache, "/cache")
 	if s.workspace == string(filepath.Separator) {
 		fault(bootapi.EnvWorkspace, "must not be the root folder")
+	}
+
+	switch v := fallback(bootapi.EnvAutoSave, defaultQuiet.String()); v {
+	case "off":
+	default:
+		d, err := time.ParseDuration(v)
+		if err != nil || d < minQuiet || d > maxQuiet {
+			fault(bootapi.EnvAutoSave, "must be a duration between %s and %s, such as 60s, or off, got %q", minQuiet, maxQuiet, v)
+		}
+		s.autoSave = d
 	}
 
 	port := fallback(bootapi.EnvPort, "8080")

@@ -50,6 +50,8 @@ const (
 	EnvKnownHosts = "KNOWN_HOSTS_FILE"
 	// EnvBootTimeout is how long a start may take, as a duration of Go's.
 	EnvBootTimeout = "BOOT_TIMEOUT"
+	// EnvAutoSave is after how much quiet time changes are saved by themselves.
+	EnvAutoSave = "AUTOSAVE_AFTER"
 	// EnvParentFD is the number of an inherited pipe's read end. When it reaches
 	// its end the parent is gone: save, and end.
 	EnvParentFD = "WEBORDINARY_PARENT_FD"
@@ -332,4 +334,7 @@ type SaveResult struct {
 	Commit string `json:"commit,omitempty"`
 	// Error says why the remote did not take it, for the operator.
 	Error string `json:"error,omitempty"`
+	// Conflicts are files that were changed elsewhere too, in ways that do not go together:
+	// they are as in the session, and the other version is in the branch's history.
+	Conflicts []string `json:"conflicts,omitempty"`
 }

@@ -17,7 +17,11 @@ import (
 // writeBundle keeps the edit branch in the client's cache.
 func (w *Worktree) writeBundle(ctx context.Context, head string) error {
 	path := w.bundlePath()
-	if heads, err := w.bundleHeads(ctx, w.own(), path); err == nil && heads[w.editRef()] == head {
+	draft, err := w.findRef(refDraft)
+	if err != nil {
+		return err
+	}
+	if heads, err := w.bundleHeads(ctx, w.own(), path); err == nil && heads[w.editRef()] == head && heads[refDraft] == draft {
 		return nil
 	}
 	if err := w.spareBundle(ctx, w.own(), head); err != nil {
@@ -32,12 +36,18 @@ func (w *Worktree) writeBundle(ctx context.Context, head string) error {
 		return failed("removing an unfinished bundle", err)
 	}
 	refs := []string{w.editRef()}
+	if draft != "" {
+		refs = append(refs, refDraft)
+	}
 	shallow, err := readShallow(w.cfg.GitDir)
 	if err != nil {
 		return failed("reading the shallow commits", err)
 	}
 	for _, commit := range shallow {
 		within, err := w.isAncestor(ctx, w.own(), commit, head)
+		if err == nil && !within && draft != "" {
+			within, err = w.isAncestor(ctx, w.own(), commit, draft)
+		}
 		if err != nil {
 			return err
 		}
@@ -84,7 +94,7 @@ func (w *Worktree) spareBundle(ctx context.Context, p place, head string) error 
 	}
 	if err == nil {
 		// Fails for a commit that is not here.
-		if within, err := w.isAncestor(ctx, p, heads[w.editRef()], head); err == nil && within {
+		if within, err := w.isAncestor(ctx, p, heads[w.editRef()], head); err == nil && within && w.knowsDraft(ctx, p, heads[refDraft]) {
 			return nil
 		}
 	}
@@ -113,7 +123,7 @@ func (w *Worktree) takeBundle(ctx context.Context, head string) (string, error) 
 	if _, err := w.git(ctx, w.own(), stdio{}, "cat-file", "-e", heads[w.editRef()]); err == nil {
 		return "", nil
 	}
-	bundled, err := w.readBundle(ctx, w.own())
+	bundled, _, err := w.readBundle(ctx, w.own(), false)
 	if err != nil || bundled == "" {
 		return "", err
 	}
@@ -142,32 +152,35 @@ func (w *Worktree) bundleHeads(ctx context.Context, p place, path string) (map[s
 	return heads, nil
 }
 
-// readBundle takes the bundle's objects into p and returns its commit; empty where there
-// is no bundle. One that cannot be read is moved aside: it must not keep the session from
-// starting.
-func (w *Worktree) readBundle(ctx context.Context, p place) (string, error) {
+// readBundle takes the bundle's objects into p, those of its draft only where asked for,
+// and returns its commit and its draft; empty where there are none. One that cannot be read
+// is moved aside: it must not keep the session from starting.
+func (w *Worktree) readBundle(ctx context.Context, p place, withDraft bool) (head, draft string, err error) {
 	path := w.bundlePath()
 	heads, err := w.bundleHeads(ctx, p, path)
 	if os.IsNotExist(err) {
-		return "", nil
+		return "", "", nil
 	}
-	head := heads[w.editRef()]
+	head = heads[w.editRef()]
+	if withDraft {
+		draft = heads[refDraft]
+	}
 	if err == nil && head == "" {
 		err = fmt.Errorf("no %s in it", w.editRef())
 	}
 	if err == nil {
-		err = w.importBundle(ctx, p, path, heads)
+		err = w.importBundle(ctx, p, path, heads, draft != "")
 	}
 	if err == nil {
-		return head, nil
+		return head, draft, nil
 	}
 	if ctx.Err() != nil || diskIsFull(err) {
-		return "", err
+		return "", "", err
 	}
-	return "", w.moveBundleAside("It could not be read: " + firstLine(err.Error()))
+	return "", "", w.moveBundleAside("It could not be read: " + firstLine(err.Error()))
 }
 
-func (w *Worktree) importBundle(ctx context.Context, p place, path string, heads map[string]string) error {
+func (w *Worktree) importBundle(ctx context.Context, p place, path string, heads map[string]string, withDraft bool) error {
 	shallow, err := readShallow(p.git)
 	if err != nil {
 		return failed("reading the shallow commits", err)
@@ -187,15 +200,20 @@ func (w *Worktree) importBundle(ctx context.Context, p place, path string, heads
 			return failed("marking shallow commits", err)
 		}
 	}
-	_, err = w.git(ctx, p, stdio{remote: remote{scheme: "file"}}, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
-		"--", path, "+"+w.editRef()+":refs/webordinary/bundle")
+	args := []string{
+		"fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", path, "+" + w.editRef() + ":refs/webordinary/bundle",
+	}
+	if withDraft {
+		args = append(args, "+"+refDraft+":"+refDraft)
+	}
+	_, err = w.git(ctx, p, stdio{remote: remote{scheme: "file"}}, args...)
 	return err
 }
 
 // choose says which of the bundle's work and the remote's state the session goes on with.
-// Where both have commits of their own it is the work, and the remote's stay reachable
-// from w.remoteRef.
-func (w *Worktree) choose(ctx context.Context, p place, bundled, remote string, onRemote bool) (string, error) {
+// Where both have commits of their own they are merged. Where that cannot be it is the
+// work, and the remote's stay reachable from w.remoteRef.
+func (w *Worktree) choose(ctx context.Context, p place, bundled, remote string, onRemote, hasDraft bool) (string, error) {
 	if !onRemote {
 		w.cfg.Log("Work of an earlier save was restored.")
 		return bundled, nil
@@ -224,16 +242,29 @@ func (w *Worktree) choose(ctx context.Context, p place, bundled, remote string, 
 	}
 	if behind {
 		w.cfg.Log("Work of an earlier save is on the remote by now.")
+		if hasDraft { // which is nowhere else: the next save removes the bundle
+			return remote, nil
+		}
 		return remote, w.removeBundle(ctx, p, remote)
 	}
 	ahead, err = w.isAncestor(ctx, p, remote, bundled)
 	if err != nil {
 		return "", err
 	}
-	if !ahead {
-		w.cfg.Log(fmt.Sprintf("Work of an earlier save was restored; the branch on the remote has other commits (%.10s), which it lacks.", remote))
+	if ahead {
+		return bundled, nil
 	}
-	return bundled, nil
+	merged, _, err := w.mergeCommit(ctx, p.git, bundled, remote)
+	switch {
+	case err == nil:
+		w.cfg.Log("Work of an earlier save was restored and merged with the branch on the remote.")
+		return merged, nil
+	case ctx.Err() != nil || diskIsFull(err):
+		return "", err
+	default:
+		w.cfg.Log(fmt.Sprintf("Work of an earlier save was restored; the branch on the remote has other commits (%.10s), which it lacks: %s", remote, err))
+		return bundled, nil
+	}
 }
 
 // readShallow returns the commits whose parents a git directory lacks.

@@ -126,11 +126,15 @@ func (w *Worktree) clone(ctx context.Context) (Prepared, error) {
 	if err := w.initGitDir(ctx, staged.git); err != nil {
 		return Prepared{}, err
 	}
-	head, restored, err := w.fetchHead(ctx, place{git: staged.git})
+	begin, err := w.fetchHead(ctx, place{git: staged.git})
 	if err != nil {
 		return Prepared{}, err
 	}
+	head := begin.head
 	if err := w.checkout(ctx, staged, head); err != nil {
+		return Prepared{}, err
+	}
+	if err := w.writeTree(ctx, staged, begin); err != nil {
 		return Prepared{}, err
 	}
 	unfetched := w.noteUnfetched(ctx, staged, head)
@@ -139,7 +143,7 @@ func (w *Worktree) clone(ctx context.Context) (Prepared, error) {
 		err = writeFile(filepath.Join(staged.git, stateFile), data, 0o644)
 	}
 	if err == nil {
-		err = w.makeRoom(ctx, staged.git)
+		err = w.makeRoom(ctx, staged.git, begin.tree)
 	}
 	if err == nil {
 		err = os.Rename(staged.work, w.cfg.Dir)
@@ -153,7 +157,7 @@ func (w *Worktree) clone(ctx context.Context) (Prepared, error) {
 	if err != nil {
 		return Prepared{}, failed("moving the clone into place", err)
 	}
-	return Prepared{Commit: head, Branch: w.cfg.EditBranch, Cloned: true, Restored: restored, Warnings: unfetched.warnings()}, nil
+	return Prepared{Commit: head, Branch: w.cfg.EditBranch, Cloned: true, Restored: begin.restored, Warnings: unfetched.warnings()}, nil
 }
 
 func (w *Worktree) initGitDir(ctx context.Context, dir string) error {
@@ -194,7 +198,7 @@ func (w *Worktree) Exclude(ctx context.Context, patterns []string) error {
 		return err
 	}
 	defer w.lock.release()
-	w.cfg.Exclude = patterns
+	w.exclude.Store(&patterns)
 	if err := w.writeExcludes(w.cfg.GitDir); err != nil {
 		return failed("writing the excluded patterns", err)
 	}
@@ -202,46 +206,55 @@ func (w *Worktree) Exclude(ctx context.Context, patterns []string) error {
 }
 
 func (w *Worktree) excludes() []byte {
-	return []byte(strings.Join(append([]string{"node_modules"}, w.cfg.Exclude...), "\n") + "\n")
+	return []byte(strings.Join(append([]string{"node_modules"}, *w.exclude.Load()...), "\n") + "\n")
 }
 
-// fetchHead gets what the session begins with from the remote, and from the bundle if
-// there is one, and sets the refs.
-func (w *Worktree) fetchHead(ctx context.Context, p place) (head, restored string, err error) {
+// fetchHead gets what the session begins with from the remote, its branches and its draft,
+// and from the bundle if there is one, and sets the refs.
+func (w *Worktree) fetchHead(ctx context.Context, p place) (b beginning, err error) {
 	remote, err := w.lsRemote(ctx, p)
 	if err != nil {
-		return "", "", err
+		return b, err
 	}
 	branch, ref := w.cfg.EditBranch, w.remoteRef()
 	if remote.edit == "" {
 		branch, ref = w.cfg.Branch, refPushed
 	}
 	if err := w.fetch(ctx, p, branch, ref, "--depth=1"); err != nil {
-		return "", "", err
+		return b, err
 	}
 	pushed, err := w.readRef(p.git, ref)
 	if err != nil {
-		return "", "", failed("reading what was fetched", err)
+		return b, failed("reading what was fetched", err)
 	}
-	head = pushed
-	bundled, err := w.readBundle(ctx, p)
+	b.head = pushed
+	bundled, draft, err := w.readBundle(ctx, p, true)
 	if err != nil {
-		return "", "", err
+		return b, err
 	}
-	if bundled != "" {
-		head, err = w.choose(ctx, p, bundled, pushed, remote.edit != "")
-		if err != nil {
-			return "", "", err
+	if bundled != "" && bundled != pushed {
+		if b.head, err = w.choose(ctx, p, bundled, pushed, remote.edit != "", draft != ""); err != nil {
+			return b, err
 		}
-		if head == bundled {
-			restored = bundled
+		if b.head != pushed {
+			b.restored = b.head
 		}
 	}
-	refs := []string{w.editRef(), head, refPushed, pushed}
+	drafts, err := w.resume(ctx, p, &b, remote.draft != "", draft, func() error {
+		shallow, err := readShallow(p.git)
+		if err != nil || len(shallow) == 0 {
+			return err
+		}
+		return w.fetch(ctx, p, branch, ref, "--unshallow")
+	})
+	if err != nil {
+		return b, err
+	}
+	refs := append([]string{w.editRef(), b.head, refPushed, pushed}, drafts...)
 	if remote.edit == "" {
 		refs = append(refs, refBase, pushed)
 	}
-	return head, restored, w.setRefs(ctx, p, refs...)
+	return b, w.setRefs(ctx, p, refs...)
 }
 
 // setRefs sets refs to commits, in one transaction.
@@ -305,8 +318,27 @@ func (w *Worktree) recheckout(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(w.cfg.Dir), 0o755); err != nil {
 		return failed("making the session's folders", err)
 	}
-	if err := w.checkout(ctx, staged, head); err != nil {
+	begin := beginning{head: head}
+	draft, err := w.findRef(refDraft)
+	if err != nil {
 		return err
+	}
+	if draft != "" {
+		// All of its history was made here.
+		if err := w.applyDraft(ctx, place{git: w.cfg.GitDir}, &begin, draft, func() error { return nil }); err != nil {
+			w.cfg.Log("The work in progress could not be restored: " + err.Error())
+		}
+	}
+	if err := w.checkout(ctx, staged, begin.head); err != nil {
+		return err
+	}
+	if err := w.writeTree(ctx, staged, begin); err != nil {
+		return err
+	}
+	if begin.head != head {
+		if err := w.setRefs(ctx, staged, w.editRef(), begin.head); err != nil {
+			return err
+		}
 	}
 	for _, name := range []string{dirtFile, forwardFile} { // they spoke of the lost files
 		if err := os.Remove(filepath.Join(w.cfg.GitDir, name)); err != nil && !os.IsNotExist(err) {
@@ -327,7 +359,7 @@ func (w *Worktree) recheckout(ctx context.Context) error {
 // makeRoom takes away what lies where the clone will be. A workspace with the very files
 // of the clone was left by a crash between its two renames and is removed; anything else
 // may be somebody's work and is moved aside.
-func (w *Worktree) makeRoom(ctx context.Context, stagedGit string) error {
+func (w *Worktree) makeRoom(ctx context.Context, stagedGit, tree string) error {
 	for _, path := range []string{w.cfg.Dir, w.cfg.GitDir} {
 		none, err := empty(path)
 		if err != nil {
@@ -339,7 +371,7 @@ func (w *Worktree) makeRoom(ctx context.Context, stagedGit string) error {
 			}
 			continue
 		}
-		if path == w.cfg.Dir && w.sameFiles(ctx, place{git: stagedGit, work: path}) {
+		if path == w.cfg.Dir && w.sameFiles(ctx, place{git: stagedGit, work: path}, tree) {
 			if err := os.RemoveAll(path); err != nil {
 				return err
 			}
@@ -355,13 +387,18 @@ func (w *Worktree) makeRoom(ctx context.Context, stagedGit string) error {
 	return nil
 }
 
-// sameFiles reports whether p.work holds the files of the edit branch in p.git.
-func (w *Worktree) sameFiles(ctx context.Context, p place) bool {
+// sameFiles reports whether p.work holds the files of a tree, or of the edit branch in
+// p.git where none is given.
+func (w *Worktree) sameFiles(ctx context.Context, p place, tree string) bool {
 	snap, err := w.snapshot(ctx, p, w.editRef(), nil)
 	if err != nil {
 		return false
 	}
 	defer snap.discard()
-	tree, err := w.gitLine(ctx, p, "rev-parse", w.editRef()+"^{tree}")
-	return err == nil && tree == snap.tree
+	if tree == "" {
+		if tree, err = w.gitLine(ctx, p, "rev-parse", w.editRef()+"^{tree}"); err != nil {
+			return false
+		}
+	}
+	return tree == snap.tree
 }

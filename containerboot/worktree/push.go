@@ -10,14 +10,35 @@ import (
 	"time"
 )
 
-// push brings head to the remote's edit branch. It leaves a part of ctx's time for a bundle.
-func (w *Worktree) push(ctx context.Context, head string) error {
+// pushMerged brings head to the remote's edit branch, merged with what that has beyond it,
+// and returns what was pushed, or was to be. It leaves a part of ctx's time for a bundle.
+func (w *Worktree) pushMerged(ctx context.Context, head string) (_ string, conflicts []string, err error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		reserve := min(bundleTime, time.Until(deadline)/2)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-reserve))
 		defer cancel()
 	}
+	err = w.push(ctx, head)
+	for try := 0; try < mergeTries && w.isBehind(err); try++ {
+		merged, files, mergeErr := w.mergeRemote(ctx, head)
+		if merged != "" {
+			head, conflicts = merged, append(conflicts, files...)
+		}
+		switch {
+		case mergeErr != nil:
+			w.cfg.Log("The changes from elsewhere could not be merged: " + mergeErr.Error())
+			return head, conflicts, err
+		case merged == "":
+			return head, conflicts, err
+		}
+		err = w.push(ctx, head)
+	}
+	return head, conflicts, err
+}
+
+// push brings head to the remote's edit branch, with the history that it may need for that.
+func (w *Worktree) push(ctx context.Context, head string) error {
 	err := w.pushOnce(ctx, head)
 	if e := (*Error)(nil); !errors.As(err, &e) || !shallowRefused.MatchString(e.Detail) {
 		return err
@@ -31,10 +52,57 @@ func (w *Worktree) push(ctx context.Context, head string) error {
 	return w.pushOnce(ctx, head)
 }
 
+// pushOnce pushes head, and in the same push takes the draft away, so that none is left
+// which is older than the branch. Where the remote does not take that, the spent draft goes
+// first.
 func (w *Worktree) pushOnce(ctx context.Context, head string) error {
-	_, err := w.onRemote(ctx, w.own(), w.remote, "push", "--progress", "--no-verify", "--no-follow-tags",
-		"--", w.remote.url, head+":"+w.editRef())
+	branch := head + ":" + w.editRef()
+	drop, err := w.dropSpec()
+	if err != nil {
+		return err
+	}
+	if drop == "" {
+		return w.pushSpecs(ctx, branch)
+	}
+	err = w.pushSpecs(ctx, branch, drop)
+	if err == nil {
+		return w.dropped(ctx, drop)
+	}
+	if w.isBehind(err) || !isRefusal(err) {
+		return err
+	}
+	if spent, err := w.findRef(refDraft); err == nil && w.pushSpecs(ctx, spent+":"+w.remoteDraft()) == nil {
+		if err := w.setRefs(ctx, w.own(), refDraftPushed, spent); err != nil {
+			return err
+		}
+	}
+	return w.pushSpecs(ctx, branch)
+}
+
+// pushSpecs pushes all or nothing.
+func (w *Worktree) pushSpecs(ctx context.Context, specs ...string) error {
+	args := []string{"push", "--progress", "--no-verify", "--no-follow-tags"}
+	if len(specs) > 1 {
+		args = append(args, "--atomic")
+	}
+	_, err := w.onRemote(ctx, w.own(), w.remote, append(append(args, "--", w.remote.url), specs...)...)
 	return err
+}
+
+// isBehind reports whether a push failed because the remote's edit branch has commits that
+// this session lacks.
+func (w *Worktree) isBehind(err error) bool {
+	e := (*Error)(nil)
+	if !errors.As(err, &e) {
+		return false
+	}
+	for line := range strings.Lines(e.Detail) {
+		if strings.Contains(line, "[rejected]") && strings.Contains(line, "-> "+w.cfg.EditBranch+" (") &&
+			!strings.Contains(line, "(atomic push failed)") {
+			return true
+		}
+	}
+	return false
 }
 
 // deepen fetches the whole history of Config.Branch, and with it the parents of commits

@@ -57,12 +57,13 @@ func (w *Worktree) onRemote(ctx context.Context, p place, r remote, args ...stri
 }
 
 // tips are the commits at the head of the remote's branches; empty where it has none.
-type tips struct{ edit, base string }
+type tips struct{ edit, base, draft string }
 
-// lsRemote asks the remote for the heads of the edit branch and of Config.Branch.
+// lsRemote asks the remote for the heads of the edit branch and of Config.Branch, and for
+// the session's draft.
 func (w *Worktree) lsRemote(ctx context.Context, p place) (tips, error) {
 	base := "refs/heads/" + w.cfg.Branch
-	out, err := w.onRemote(ctx, p, w.remote, "ls-remote", "--quiet", "--", w.remote.url, w.editRef(), base)
+	out, err := w.onRemote(ctx, p, w.remote, "ls-remote", "--quiet", "--", w.remote.url, w.editRef(), base, w.remoteDraft())
 	if err != nil {
 		return tips{}, err
 	}
@@ -79,6 +80,9 @@ func (w *Worktree) lsRemote(ctx context.Context, p place) (tips, error) {
 		if ref == base {
 			t.base = commit
 		}
+		if ref == w.remoteDraft() {
+			t.draft = commit
+		}
 	}
 	if t.edit == "" && t.base == "" {
 		return t, &Error{
@@ -91,8 +95,12 @@ func (w *Worktree) lsRemote(ctx context.Context, p place) (tips, error) {
 
 // fetch gets a branch of the remote into a ref, with further options such as a depth.
 func (w *Worktree) fetch(ctx context.Context, p place, branch, ref string, options ...string) error {
+	return w.fetchRef(ctx, p, "refs/heads/"+branch, ref, options...)
+}
+
+func (w *Worktree) fetchRef(ctx context.Context, p place, from, to string, options ...string) error {
 	args := append([]string{"fetch", "--progress", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"}, options...)
-	_, err := w.onRemote(ctx, p, w.remote, append(args, "--", w.remote.url, "+refs/heads/"+branch+":"+ref)...)
+	_, err := w.onRemote(ctx, p, w.remote, append(args, "--", w.remote.url, "+"+from+":"+to)...)
 	return err
 }
 

@@ -33,13 +33,19 @@ const (
 )
 
 // Save commits the workspace's files to the edit branch, after the commits that were made
-// in the workspace, and pushes it, never by force. What the remote does not take is kept
+// in the workspace, and pushes it, never by force. Where the remote's has moved on the two
+// are merged, in the workspace too, unless something works on the files in question; a file
+// that both changed stays as it is here. What the remote does not take is kept
 // as a bundle: then the result says so, and the error is nil. An empty message is made
 // from the files' names. Where nothing is unsaved and nothing unpushed the result is
 // "nothing". A deadline of ctx holds for all of it, and the push leaves time for the
 // bundle. Where ctx is cancelled during the push, the bundle is made all the same, in at
 // most 15 s. Errors are of type *Error; the work is then still in the workspace.
 func (w *Worktree) Save(ctx context.Context, message string) (bootapi.SaveResult, error) {
+	if err := w.drafting.interrupt(ctx); err != nil {
+		return bootapi.SaveResult{}, err
+	}
+	defer w.drafting.token.release()
 	if err := w.lock.take(ctx); err != nil {
 		return bootapi.SaveResult{}, err
 	}
@@ -59,6 +65,9 @@ func (w *Worktree) Save(ctx context.Context, message string) (bootapi.SaveResult
 	}
 	head, err := w.commit(ctx, message)
 	if err != nil {
+		return bootapi.SaveResult{}, err
+	}
+	if err := w.spendDraft(ctx, head); err != nil {
 		return bootapi.SaveResult{}, err
 	}
 	return w.deliver(ctx, head)
@@ -172,23 +181,24 @@ func (w *Worktree) deliver(ctx context.Context, head string) (bootapi.SaveResult
 		return bootapi.SaveResult{}, failed("reading what was pushed", err)
 	}
 	if head == pushed {
+		w.dropDraft(ctx)
 		w.dropBundle(ctx, head)
 		return bootapi.SaveResult{Where: savedNothing, Commit: head}, nil
 	}
-	pushErr := w.push(ctx, head)
+	head, conflicts, pushErr := w.pushMerged(ctx, head)
 	if pushErr == nil {
 		if err := w.setRefs(ctx, w.own(), refPushed, head, w.remoteRef(), head); err != nil {
 			w.cfg.Log("The push could not be noted and will be repeated: " + err.Error())
 		}
 		w.dropBundle(ctx, head)
-		return bootapi.SaveResult{Where: savedRemote, Commit: head}, nil
+		return bootapi.SaveResult{Where: savedRemote, Commit: head, Conflicts: conflicts}, nil
 	}
 	bundling, cancel := bundleContext(ctx)
 	defer cancel()
 	if err := w.writeBundle(bundling, head); err != nil {
 		return bootapi.SaveResult{}, errors.Join(err, pushErr)
 	}
-	return bootapi.SaveResult{Where: savedBundle, Commit: head, Error: pushErr.Error()}, nil
+	return bootapi.SaveResult{Where: savedBundle, Commit: head, Error: pushErr.Error(), Conflicts: conflicts}, nil
 }
 
 // bundleContext outlives a cancelled ctx, as the work matters more than the moment, but

@@ -161,17 +161,14 @@ func TestSaveNeverForces(t *testing.T) {
 	r.write("ours.txt", "ours")
 	res, err := w.Save(t.Context(), "")
 	require.NoError(t, err)
-	assert.Equal(t, "bundle", res.Where)
-	assert.Contains(t, res.Error, "changes from somewhere else")
-	assert.Equal(t, theirs, git(t, r.remote, "rev-parse", editBranch))
-
-	r.elsewhere()
-	p, err := r.open().Prepare(t.Context())
-	require.NoError(t, err)
-	assert.Equal(t, res.Commit, p.Restored, "diverged: the work is preferred")
-	assert.Equal(t, "ours", r.read("ours.txt"))
-	assert.Equal(t, theirs, git(t, r.cfg.GitDir, "rev-parse", "refs/remotes/origin/"+editBranch), "and theirs stays reachable")
-	assert.Contains(t, r.log.String(), "other commits")
+	require.Equal(t, "remote", res.Where, res.Error)
+	assert.Equal(t, res.Commit, git(t, r.remote, "rev-parse", editBranch))
+	assert.Equal(t, theirs, git(t, r.remote, "rev-parse", editBranch+"^2"), "merged")
+	assert.Equal(t, "ours", r.remoteFile(editBranch, "ours.txt"))
+	assert.Equal(t, "theirs", r.remoteFile(editBranch, "theirs.txt"))
+	assert.Equal(t, "theirs", r.read("theirs.txt"))
+	assert.Empty(t, git(t, r.cfg.Dir, "status", "--porcelain"))
+	r.requireSound()
 }
 
 func TestBundleThatTheRemoteHasByNow(t *testing.T) {

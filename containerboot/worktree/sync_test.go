@@ -58,7 +58,8 @@ func TestSyncRemote(t *testing.T) {
 			res, err := w.Save(t.Context(), "")
 			require.NoError(t, err)
 			if tt.local != nil && !tt.changed {
-				assert.Equal(t, "bundle", res.Where, "diverged")
+				assert.Equal(t, "remote", res.Where, res.Error)
+				assert.Equal(t, tip, git(t, r.remote, "rev-parse", tt.branch+"^2"), "diverged, and merged")
 			}
 		})
 	}

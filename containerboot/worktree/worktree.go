@@ -85,7 +85,8 @@ type Prepared struct {
 	Commit, Branch string
 	// Cloned is false where the workspace was whole and needed no remote.
 	Cloned bool
-	// Restored is the commit that was restored from a bundle. Empty: none.
+	// Restored is the commit or draft that was restored from a bundle or from the remote's
+	// draft, see KeepDraft. Empty: none.
 	Restored string
 	// Warnings say what of the repository is missing here (submodules, the content of
 	// files in Git LFS), each a sentence for a client's editor. Nil: nothing.
@@ -100,6 +101,8 @@ type Worktree struct {
 	remote remote
 	env    []string // what every git process gets
 
+	exclude atomic.Pointer[[]string] // Config.Exclude, or what took its place
+
 	// lock guards GitDir and workspace. SyncRemote holds it only while it asks no
 	// remote, so that one which hangs keeps nobody else waiting.
 	lock    token
@@ -107,6 +110,8 @@ type Worktree struct {
 
 	// syncs is held by the one SyncRemote, or Prepare, at a time; taken before lock.
 	syncs token
+	// drafting is taken before lock.
+	drafting drafting
 	// fetching: a SyncRemote without the lock speaks to the remote, so that its
 	// unfinished files are not a dead process's. Set true under lock only.
 	fetching atomic.Bool
@@ -120,7 +125,8 @@ func New(cfg Config) (*Worktree, error) {
 		return nil, err
 	}
 	cfg.Log = oneAtATime(cfg.Log)
-	w := &Worktree{cfg: cfg, remote: remote, lock: newToken(), syncs: newToken()}
+	w := &Worktree{cfg: cfg, remote: remote, lock: newToken(), syncs: newToken(), drafting: drafting{token: newToken()}}
+	w.exclude.Store(&cfg.Exclude)
 	w.env = w.baseEnv()
 	return w, nil
 }
