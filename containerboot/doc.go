@@ -122,6 +122,8 @@
 // on, node_modules are kept until they change; where there are install scripts, packages
 // that are copied from the repository or an install command, which may read anything,
 // until any file changes. Yarn's Plug'n'Play is installed anew each time.
+// What npm downloaded by a lock file is kept for the client's sessions by its SHA-512,
+// 2 GB of it; each has a cache of npm of its own, and pnpm's and Yarn's are the session's.
 //
 // A build is shared with the client's other sessions by what it was made from: the
 // files that would be saved, the .env files in the site's folder, versions and settings.

@@ -158,12 +158,13 @@ func (x *session) clearOutput(ctx context.Context, content string) (string, erro
 	return x.content(ctx)
 }
 
-// keepModules puts node_modules into the cache for the next session. Nobody waits
+// keepModules puts node_modules, and what npm downloaded for them, into the cache for the
+// next session. Nobody waits
 // for it, and without it the next session installs.
 func (x *session) keepModules(ctx context.Context) error {
 	content, err := x.content(ctx)
 	if err == nil {
-		err = x.builder.KeepModules(ctx, content)
+		err = errors.Join(x.builder.KeepModules(ctx, content), x.builder.KeepDownloads(ctx))
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -83,6 +83,7 @@ func (b *Builder) installAnew(ctx context.Context, keys modulesKeys) error {
 	if err := b.unmark(); err != nil {
 		return err
 	}
+	b.lendDownloads()
 	if err := b.runInstall(ctx); err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/webordinary/router/containerboot/bootapi"
 	"github.com/webordinary/router/containerboot/tool"
+	"github.com/webordinary/router/containerboot/toolchain"
 )
 
 // versionTimeout bounds a tool's answer to --version: npm, on a machine that has much
@@ -122,6 +123,18 @@ func hashFile(path string) (string, error) {
 // it, and running it will say so.
 func (b *Builder) version(ctx context.Context, env []string, name string) (string, error) {
 	return b.ask(ctx, env, name, "--version")
+}
+
+// managerVersion is the version of the site's package manager. npm, which takes a while to
+// begin, is not asked for what its package says.
+func (b *Builder) managerVersion(ctx context.Context) (string, error) {
+	name := b.project.Manager.Name
+	if name == toolchain.NPM {
+		if v := npmOf(b.env).Version; v != "" {
+			return v, nil
+		}
+	}
+	return b.version(ctx, b.env, name)
 }
 
 // ask is a tool's answer, or "" where there is no such tool. It is asked once for each

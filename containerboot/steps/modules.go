@@ -43,7 +43,7 @@ var (
 // modulesKey names an installation by what it is made from.
 func (b *Builder) modulesKey(ctx context.Context, content string) (modulesKeys, error) {
 	p := b.project
-	manager, err := b.version(ctx, b.env, p.Manager.Name)
+	manager, err := b.managerVersion(ctx)
 	if err != nil {
 		return modulesKeys{}, err
 	}

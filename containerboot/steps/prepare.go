@@ -37,7 +37,7 @@ func (b *Builder) Prepare(ctx context.Context) error {
 	if err != nil {
 		return b.explain(phase, what, err)
 	}
-	tools, err := b.store.Get(ctx, project, node, npmNeeds(machine))
+	tools, err := b.store.Get(ctx, project, node, npmOf(machine).Engines.Node)
 	if err != nil {
 		return b.explain(phase, what, err)
 	}
@@ -88,27 +88,29 @@ func (b *Builder) rootDir() string {
 	return filepath.Join(b.cfg.Workspace, filepath.FromSlash(b.project.Root))
 }
 
-// npmNeeds is the range of Node that this machine's npm runs on; "" if it is not known.
-func npmNeeds(env []string) string {
+// npmPackage is what the package.json of an npm says.
+type npmPackage struct {
+	Name, Version string
+	// Engines.Node is the range of Node that it runs on.
+	Engines struct{ Node string }
+}
+
+// npmOf reads the package of an environment's npm: nothing if that is not known.
+func npmOf(env []string) npmPackage {
 	path, err := tool.LookPath("npm", env)
 	if err != nil {
-		return ""
+		return npmPackage{}
 	}
 	program, err := filepath.EvalSymlinks(path) // lib/node_modules/npm/bin/npm-cli.js
 	if err != nil {
-		return ""
+		return npmPackage{}
 	}
-	var m struct {
-		Name    string `json:"name"`
-		Engines struct {
-			Node string `json:"node"`
-		} `json:"engines"`
-	}
+	var m npmPackage
 	data, err := os.ReadFile(filepath.Join(filepath.Dir(filepath.Dir(program)), "package.json"))
 	if err != nil || json.Unmarshal(data, &m) != nil || m.Name != "npm" {
-		return ""
+		return npmPackage{}
 	}
-	return m.Engines.Node
+	return m
 }
 
 // asFault makes a failure of a toolchain's error, if it is one.

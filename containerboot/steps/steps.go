@@ -19,6 +19,7 @@ import (
 
 	"github.com/webordinary/router/containerboot/bootapi"
 	"github.com/webordinary/router/containerboot/buildcache"
+	"github.com/webordinary/router/containerboot/downloads"
 	"github.com/webordinary/router/containerboot/progress"
 	"github.com/webordinary/router/containerboot/runas"
 	"github.com/webordinary/router/containerboot/tool"
@@ -31,6 +32,7 @@ const (
 	distBytes      = 2 << 30
 	modulesEntries = 3
 	modulesBytes   = 6 << 30
+	downloadsBytes = 2 << 30
 	ownEntries     = 2
 )
 
@@ -75,6 +77,10 @@ type Builder struct {
 	node    string             // the version that the project is built with; "" for none
 	modules *buildcache.Cache
 	dist    *buildcache.Cache
+	// downloads are what npm downloaded for any session of the client; downloaded tells
+	// that it was run in this one.
+	downloads  *downloads.Store
+	downloaded bool
 	// own keeps builds that belong to no content which could be named: files changed
 	// while they were built.
 	own *buildcache.Cache
@@ -90,12 +96,13 @@ type Builder struct {
 func New(cfg Config) *Builder {
 	client := filepath.Join(cfg.CacheDir, cfg.ClientID)
 	b := &Builder{
-		cfg:     cfg,
-		dir:     filepath.Join(cfg.Workspace, filepath.FromSlash(cfg.Site.Directory)),
-		output:  filepath.FromSlash(cfg.Site.Output),
-		modules: buildcache.New(filepath.Join(client, "node_modules"), buildcache.Limits{Entries: modulesEntries, Bytes: modulesBytes}),
-		dist:    buildcache.New(filepath.Join(client, "dist"), buildcache.Limits{Entries: distEntries, Bytes: distBytes}),
-		own:     buildcache.New(filepath.Join(cfg.Private, "builds"), buildcache.Limits{Entries: ownEntries, Bytes: distBytes}),
+		cfg:       cfg,
+		dir:       filepath.Join(cfg.Workspace, filepath.FromSlash(cfg.Site.Directory)),
+		output:    filepath.FromSlash(cfg.Site.Output),
+		modules:   buildcache.New(filepath.Join(client, "node_modules"), buildcache.Limits{Entries: modulesEntries, Bytes: modulesBytes}),
+		dist:      buildcache.New(filepath.Join(client, "dist"), buildcache.Limits{Entries: distEntries, Bytes: distBytes}),
+		downloads: downloads.New(filepath.Join(client, "downloads"), downloadsBytes),
+		own:       buildcache.New(filepath.Join(cfg.Private, "builds"), buildcache.Limits{Entries: ownEntries, Bytes: distBytes}),
 	}
 	b.serverEnv = new(atomic.Pointer[[]string])
 	if b.output == "" {
