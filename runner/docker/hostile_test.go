@@ -65,14 +65,19 @@ func gitSite(t *testing.T, folder, name string, files map[string]string) {
 // claim gives a container its session, and waits until its site answers or has failed.
 func (d *deployment) claim(c sessions.Container, client, install, command string) {
 	d.t.Helper()
+	d.claimSite(c, client, bootapi.Site{
+		RepositoryURL: "file:///repositories/" + client + ".git", Branch: "main", AllowFile: true,
+		DeployKey: "-----BEGIN PRIVATE KEY-----\n" + deployKey + "\n-----END PRIVATE KEY-----\n", Install: install, Command: command,
+	})
+}
+
+// claimSite does the same with a site of one's own.
+func (d *deployment) claimSite(c sessions.Container, client string, site bootapi.Site) {
+	d.t.Helper()
 	d.answers(c)
 	body, err := json.Marshal(bootapi.Claim{
 		Token: "secret", SessionID: c.SessionID, ClientID: client, Epoch: 1,
-		EditBranch: "webordinary/" + c.SessionID, Prefix: "/session/" + c.SessionID,
-		Site: bootapi.Site{
-			RepositoryURL: "file:///repositories/" + client + ".git", Branch: "main", AllowFile: true,
-			DeployKey: "-----BEGIN PRIVATE KEY-----\n" + deployKey + "\n-----END PRIVATE KEY-----\n", Install: install, Command: command,
-		},
+		EditBranch: "webordinary/" + c.SessionID, Prefix: "/session/" + c.SessionID, Site: site,
 	})
 	require.NoError(d.t, err)
 	require.Equal(d.t, http.StatusOK, ask(c, http.MethodPost, bootapi.PathClaim, body))
