@@ -13,6 +13,8 @@ var (
 	ErrCapacity = errors.New("no capacity")
 	// ErrRunnerUnavailable: the runner cannot be reached or is throttled.
 	ErrRunnerUnavailable = errors.New("runner unavailable")
+	// ErrOtherToken: a container of the epoch runs already, and only another token opens it.
+	ErrOtherToken = errors.New("a container of this epoch runs already, with another token")
 	// ErrUnsaved: what is kept of a session may hold work that is nowhere else; see
 	// the error's text for where it is.
 	ErrUnsaved = errors.New("work may be unsaved")
@@ -50,6 +52,8 @@ type Container struct {
 type Runner interface {
 	// Start starts the container of a session's epoch; it does not wait until it
 	// listens. It is idempotent: the same request again returns the same container.
+	// ErrOtherToken where one of the epoch runs that has another token's hash; where that
+	// has ended, the session was deleted and its id given again, and one is started.
 	// It never runs two containers of one session: where one of an earlier epoch
 	// still runs, that one is asked to end, waited for as long as a save may take,
 	// and then killed; Start returns after that. When ctx ends Start is given up; what it

@@ -14,6 +14,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"go.uber.org/zap"
 
+	"github.com/webordinary/router/containerboot/bootapi"
 	"github.com/webordinary/router/sessions"
 )
 
@@ -106,8 +107,10 @@ func (r *Runner) tryStart(ctx context.Context, a *attempt) (id string, err error
 	case last == nil:
 	case last.epoch > req.Epoch:
 		return "", fmt.Errorf("epoch %d was started since: %w", last.epoch, sessions.ErrNoContainer)
-	case last.epoch == req.Epoch:
+	case last.epoch == req.Epoch && last.tokenHash == req.TokenHash:
 		return last.id, r.launch(ctx, a, last)
+	case last.epoch == req.Epoch && runs(last.state):
+		return "", sessions.ErrOtherToken
 	}
 	t := r.tunables.Load()
 	size, ok := t.Sizes[req.Size]
@@ -142,8 +145,20 @@ type former struct {
 	image string
 	epoch int64
 	state container.ContainerState
+	// tokenHash is that of its start.
+	tokenHash string
 	// unsaved: the workspace may have held unsaved work when it was made.
 	unsaved bool
+}
+
+// tokenHash is the hash in a container's environment; "" if it has none.
+func tokenHash(env []string) string {
+	for _, kv := range env {
+		if hash, ok := strings.CutPrefix(kv, bootapi.EnvTokenHash+"="); ok {
+			return hash
+		}
+	}
+	return ""
 }
 
 // last returns the container that holds a session's name; nil if there is none.
@@ -158,7 +173,7 @@ func (r *Runner) last(ctx context.Context, sessionID string) (*former, error) {
 		return nil, fmt.Errorf("container %s is not one of this runner's: remove it, or set another `deployment`", strings.TrimPrefix(d.Name, "/"))
 	}
 	return &former{
-		id: d.ID, image: d.Image, epoch: epochOf(d.Config.Labels), state: d.State.Status, unsaved: d.Config.Labels[labelUnsaved] == "true",
+		id: d.ID, image: d.Image, epoch: epochOf(d.Config.Labels), state: d.State.Status, tokenHash: tokenHash(d.Config.Env), unsaved: d.Config.Labels[labelUnsaved] == "true",
 	}, nil
 }
 

@@ -36,7 +36,7 @@ func (r *Runner) launch(ctx context.Context, req sessions.StartRequest) (task, e
 	case former.tokenHash == req.TokenHash:
 		return former, nil // another edge did, which has other settings
 	case !former.ended():
-		return task{}, errOtherToken
+		return task{}, sessions.ErrOtherToken
 	}
 	// The session was deleted since, and its id given again.
 	return r.run(ctx, req, r.clientToken(req, req.TokenHash))

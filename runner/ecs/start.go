@@ -166,16 +166,13 @@ func (r *Runner) compare(req sessions.StartRequest) (earlier []task, same *task,
 		case t.epoch < req.Epoch:
 			earlier = append(earlier, t)
 		case t.epoch == req.Epoch:
-			return nil, nil, errOtherToken
+			return nil, nil, sessions.ErrOtherToken
 		default:
 			return nil, nil, fmt.Errorf("epoch %d was started since: %w", t.epoch, sessions.ErrNoContainer)
 		}
 	}
 	return earlier, same, nil
 }
-
-// errOtherToken: what runs can be opened by another token only.
-var errOtherToken = errors.New("a container of this epoch runs already, with another token")
 
 // alone reports whether it is known, without asking, that there are no more containers
 // of earlier epochs: there are none before the first, and the start of the last one has

@@ -232,7 +232,7 @@ func TestStartWithOtherSettings(t *testing.T) {
 	req.TokenHash = bootapi.HashToken("another")
 	for _, r := range []*Runner{one, two, runner(t, fake)} {
 		_, err = r.Start(t.Context(), req)
-		assert.ErrorContains(t, err, "runs already, with another token")
+		assert.ErrorIs(t, err, sessions.ErrOtherToken)
 	}
 	require.Len(t, fake.Tasks(), 1)
 

@@ -72,7 +72,9 @@ func (r *Runner) start(ctx context.Context, req sessions.StartRequest) (sessions
 		return sessions.Container{}, err
 	case last.Epoch > req.Epoch:
 		return sessions.Container{}, fmt.Errorf("epoch %d was started since: %w", last.Epoch, sessions.ErrNoContainer)
-	case last.Epoch == req.Epoch:
+	case last.Epoch == req.Epoch && !last.of(req) && last.alive():
+		return sessions.Container{}, sessions.ErrOtherToken
+	case last.of(req):
 		if c := r.child(req.SessionID); c != nil {
 			return c.container(), nil
 		}
@@ -205,7 +207,7 @@ func (r *Runner) launch(req sessions.StartRequest, dir string, lock *os.File, un
 	c := &child{
 		runner: r, cmd: cmd, dir: dir, clientID: req.ClientID, started: started, done: make(chan struct{}),
 		state: state{
-			SessionID: req.SessionID, Epoch: req.Epoch, PID: cmd.Process.Pid,
+			SessionID: req.SessionID, Epoch: req.Epoch, TokenHash: req.TokenHash, PID: cmd.Process.Pid,
 			Process: processIdentity(cmd.Process.Pid), Address: addr.String(), Unsaved: unsaved,
 		},
 	}

@@ -27,6 +27,8 @@ const (
 type state struct {
 	SessionID string `json:"sessionId"`
 	Epoch     int64  `json:"epoch"`
+	// TokenHash is that of its start. Empty: it is not known.
+	TokenHash string `json:"tokenHash,omitempty"`
 	PID       int    `json:"pid"`
 	// Process tells the process from any other that has, or will have, its id.
 	Process string `json:"process,omitempty"`
@@ -36,6 +38,11 @@ type state struct {
 	// Unsaved: the workspace may have held work that was not saved, at the
 	// container's end or, before that, at its start.
 	Unsaved bool `json:"unsaved,omitempty"`
+}
+
+// of reports whether the container is the one that a request asks for.
+func (s state) of(req sessions.StartRequest) bool {
+	return s.Epoch == req.Epoch && (s.TokenHash == "" || s.TokenHash == req.TokenHash)
 }
 
 // unsaved reports whether the workspace may hold work that was not saved.

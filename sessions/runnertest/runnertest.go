@@ -54,6 +54,7 @@ func Run(t *testing.T, o Options) {
 		"StopIsForOneEpoch":                    testStopOfOldEpoch,
 		"StopsRunTogether":                     testConcurrentStops,
 		"AnEndedEpochStaysEnded":               testNoSecondStart,
+		"AnotherTokensContainerIsNotGiven":     testOtherToken,
 		"CrashIsSeen":                          testCrash,
 		"DescribeOfUnknown":                    testUnknown,
 		"SessionsAreSeparate":                  testManySessions,
@@ -282,6 +283,26 @@ func testNoSecondStart(t *testing.T, s suite) {
 		assert.False(t, again.Running)
 	}
 	s.gone(t, c, address)
+}
+
+func testOtherToken(t *testing.T, s suite) {
+	c := s.start(t, "one", 1)
+	s.answering(t, c)
+	other := request("one", 1)
+	other.TokenHash = bootapi.HashToken("another")
+	_, err := s.runner.Start(s.context(t), other)
+	require.ErrorIs(t, err, sessions.ErrOtherToken)
+	s.answering(t, c)
+	require.NoError(t, s.runner.Stop(s.context(t), c.Ref, "deleted"))
+
+	// The session's id is given again.
+	next, err := s.runner.Start(s.context(t), other)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		d, err := s.runner.Describe(s.context(t), next.Ref)
+		return err == nil && d.Running && d.Address != "" && proves(d.Address, other.TokenHash)
+	}, s.Patience, 20*time.Millisecond, "it has the hash that was asked for")
+	assert.Len(t, s.list(t), 1)
 }
 
 func testCrash(t *testing.T, s suite) {
