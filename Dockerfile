@@ -12,6 +12,7 @@ COPY go.mod go.sum ./
 COPY cmd/containerboot cmd/containerboot
 COPY configstore configstore
 COPY containerboot containerboot
+COPY internal/dynamo internal/dynamo
 RUN CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o /containerboot ./cmd/containerboot
 
 FROM ${NODE_IMAGE}

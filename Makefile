@@ -5,7 +5,7 @@
 # make test    every test, end to end too; installs what they need
 # make torture what repeats hundreds of times, in full
 # make bench   the cost of the proxy and of many sessions, in calls to the store too,
-#              and the wake times
+#              the wake times, and how soon containerboot listens
 # make e2e     the end-to-end tests alone
 # make fuzz    each fuzz test for FUZZTIME (30s)
 # make lint    golangci-lint
@@ -65,6 +65,7 @@ torture: build .cache/gotest needed
 bench: build needed
 	@$(GO) test -run='^$$' -bench=. -benchtime=1x -timeout=30m ./bench
 	@$(GO) test -run='^$$' -bench=ManySessions -benchtime=1x -timeout=30m ./sessions
+	@$(GO) test -run='^$$' -bench=Start -benchtime=1x ./cmd/containerboot
 	@$(GO) test -run='^$$' -bench=Reaper -benchtime=1x -timeout=30m ./sessions/dynamodb
 
 .PHONY: fuzz

@@ -16,7 +16,7 @@
 // needs to know, secrets included, comes with the claim and not by the environment.
 // It ends if no claim has come after 10 minutes.
 //
-// Without, it runs standalone, from CLIENT_ID and CLIENT_CONFIG: no token protects
+// Without, it runs standalone, from CLIENT_ID and CLIENT_CONFIG or CLIENT_CONFIG_TABLE: no token protects
 // it then, so it listens on loopback only unless LISTEN_ADDRESS says otherwise.
 //
 // # Environment
@@ -26,10 +26,17 @@
 //	WEBORDINARY_TOKEN_HASH  Hex SHA-256 of the session's token: wait for the claim.
 //	                        Conflicts with CLIENT_ID and CLIENT_CONFIG.
 //	CLIENT_ID               Standalone, required: the client.
-//	CLIENT_CONFIG           Standalone, required: the client's configuration in JSON,
+//	CLIENT_CONFIG           Standalone, or else the table: the client's configuration in JSON,
 //	                        in the shape that `caddy webordinary client put` takes.
 //	                        Its deployKey must be the key itself, not a reference.
-//	CLIENT_CONFIG_TABLE     Not supported yet: refused.
+//	CLIENT_CONFIG_TABLE     Standalone, in the place of CLIENT_CONFIG: the DynamoDB table that has
+//	                        it, as the edges' config store keeps it ("webordinary-client-configs").
+//	                        Region, endpoint and credentials are AWS's usual ones (AWS_REGION,
+//	                        AWS_ENDPOINT_URL_DYNAMODB, a role …), with dynamodb:GetItem; a deploy
+//	                        key that is a reference is resolved with them. No file: repositories.
+//	DEPLOY_KEY_PREFIXES     With the table: what references to deploy keys may begin with, as the
+//	                        edges' deploy_key_prefixes, separated by spaces. Default:
+//	                        arn:aws:secretsmanager, of which the client's tag is asked for.
 //	PORT                    Port to listen on. 0 takes a free one. Default: 8080.
 //	LISTEN_ADDRESS          Address to listen on. Default: all; standalone: 127.0.0.1.
 //	WORKSPACE_PATH          Folder of the client's working tree; what belongs to it but
@@ -228,6 +235,7 @@
 //	 3  cannot listen
 //	 4  work could not be saved: it is in the workspace only
 //	 5  never claimed
+//	 6  the client's configuration could not be read from the table, or its deploy key
 //	11  ended as told, after the boot had failed at cloning
 //	12  … at installing
 //	13  … at building

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,7 +18,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/webordinary/router/containerboot/bootapi"
-	"github.com/webordinary/router/internal/freeport"
 )
 
 func awaitPid(t *testing.T, path string) int {
@@ -220,22 +218,8 @@ func TestUpstream(t *testing.T) {
 func TestStandalone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, plainSite)
-	ports, err := freeport.Find(1)
-	require.NoError(t, err)
-	port := ports[0]
-	c := &container{t: t, url: fmt.Sprintf("http://127.0.0.1:%d", port), exit: make(chan int, 1)}
-	c.cmd = exec.Command(binary)
-	c.cmd.Stderr = c
-	c.cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), fmt.Sprintf("PORT=%d", port),
-		"WORKSPACE_PATH=" + w.workspace("amelia"), "CACHE_PATH=" + w.dir + "/cache", "CLIENT_ID=amelia",
-		`CLIENT_CONFIG={"clientId":"amelia","domains":{"production":"amelia.example","edit":"edit.amelia.example"},"repository":{"url":"file://` + w.remote +
-			`","branch":"main"},"settings":{"containerSize":"small","idleTimeoutMinutes":10,"maxConcurrentSessions":2}}`,
-	}
-	require.NoError(t, os.MkdirAll(filepath.Dir(w.workspace("amelia")), 0o755))
-	require.NoError(t, c.cmd.Start())
-	t.Cleanup(func() { _ = c.cmd.Process.Kill() })
-	go func() { _ = c.cmd.Wait(); c.exit <- c.cmd.ProcessState.ExitCode() }()
+	c := w.standalone(`CLIENT_CONFIG={"clientId":"amelia","domains":{"production":"amelia.example","edit":"edit.amelia.example"},"repository":{"url":"file://` + w.remote +
+		`","branch":"main"},"settings":{"containerSize":"small","idleTimeoutMinutes":10,"maxConcurrentSessions":2}}`)
 	c.await(func() bool {
 		resp, err := http.Get(c.url + bootapi.PathHealth)
 		if err != nil {
@@ -250,6 +234,6 @@ func TestStandalone(t *testing.T) {
 		code, _ := c.post(path, struct{}{})
 		assert.Equal(t, http.StatusNotFound, code, path)
 	}
-	c.says(fmt.Sprintf(`"address":"127.0.0.1:%d"`, port)) // on loopback only
+	c.says(`"address":"` + strings.TrimPrefix(c.url, "http://") + `"`) // on loopback only
 	assert.Zero(t, c.stop())
 }

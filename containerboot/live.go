@@ -69,13 +69,25 @@ func live(ctx context.Context, s *settings, listener net.Listener, log *zap.Logg
 	go func() { served <- web.Serve(listener) }()
 	log.Info("listening", zap.String("address", listener.Addr().String()))
 
-	if s.standalone != nil {
+	switch {
+	case s.table != nil:
+		running.Go(func() {
+			claim, err := s.table.claim(ctx, log)
+			if err == nil {
+				err = srv.take(*claim)
+			}
+			if err != nil && ctx.Err() == nil {
+				log.Error("loading the client's configuration failed", zap.Error(err))
+				end(errNoConfig)
+			}
+		})
+	case s.standalone != nil:
 		if err := srv.take(*s.standalone); err != nil {
 			log.Error("starting failed", zap.Error(err))
 			_ = web.Close()
 			return exitSettings
 		}
-	} else {
+	default:
 		unclaimed := time.AfterFunc(claimDeadline, func() {
 			if srv.session.Load() == nil {
 				end(errUnclaimed)

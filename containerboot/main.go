@@ -23,6 +23,7 @@ const (
 	exitListen      = 3
 	exitUnsaved     = 4
 	exitUnclaimed   = 5
+	exitNoConfig    = 6
 	exitCloning     = 11
 	exitInstalling  = 12
 	exitBuilding    = 13
@@ -110,6 +111,7 @@ var (
 	errParentGone = errors.New("the parent process is gone")
 	errAbandoned  = errors.New("no edge was heard of for too long")
 	errUnclaimed  = errors.New("never claimed")
+	errNoConfig   = errors.New("the client's configuration could not be loaded")
 	errCommitted  = errors.New("put to sleep by an edge")
 )
 

@@ -17,9 +17,6 @@ import (
 	"github.com/webordinary/router/containerboot/site"
 )
 
-// envConfigTable is where standalone containers will find their configuration.
-const envConfigTable = "CLIENT_CONFIG_TABLE"
-
 // settings are what the environment says. See the package comment.
 type settings struct {
 	sessionID string
@@ -41,6 +38,8 @@ type settings struct {
 	environ []string
 	// standalone is the claim made from CLIENT_ID and CLIENT_CONFIG; nil with a token.
 	standalone *bootapi.Claim
+	// table is where that claim is to be made from instead; nil for nowhere.
+	table *configTable
 }
 
 // private is the folder of what belongs to the session but not into its workspace.
@@ -154,14 +153,11 @@ func readSettings(environ []string) (*settings, error) {
 	}
 	s.user = user
 
-	if env[envConfigTable] != "" {
-		fault(envConfigTable, "is not supported yet; use %s", bootapi.EnvClientConfig)
-	}
 	if s.tokenHash != "" {
 		if b, err := hex.DecodeString(s.tokenHash); err != nil || len(b) != 32 || strings.ToLower(s.tokenHash) != s.tokenHash {
 			fault(bootapi.EnvTokenHash, "must be a SHA-256 in lower-case hex")
 		}
-		for _, name := range []string{bootapi.EnvClientID, bootapi.EnvClientConfig} {
+		for _, name := range []string{bootapi.EnvClientID, bootapi.EnvClientConfig, bootapi.EnvConfigTable} {
 			if env[name] != "" {
 				fault(name, "conflicts with %s: a claimed container is told its client by the claim", bootapi.EnvTokenHash)
 			}
@@ -169,6 +165,17 @@ func readSettings(environ []string) (*settings, error) {
 		return s, errors.Join(faults...)
 	}
 
+	if name := env[bootapi.EnvConfigTable]; name != "" {
+		if env[bootapi.EnvClientConfig] != "" {
+			fault(bootapi.EnvClientConfig, "conflicts with %s: the configuration is in one of them", bootapi.EnvConfigTable)
+		}
+		table, err := newConfigTable(name, env[bootapi.EnvClientID], s.sessionID, env[bootapi.EnvKeyPrefixes])
+		if err != nil {
+			faults = append(faults, err)
+		}
+		s.table = table
+		return s, errors.Join(faults...)
+	}
 	claim, err := standaloneClaim(s.sessionID, env[bootapi.EnvClientID], env[bootapi.EnvClientConfig])
 	if err != nil {
 		faults = append(faults, err)

@@ -20,7 +20,7 @@ func TestManual(t *testing.T) {
 		bootapi.EnvSessionID, bootapi.EnvTokenHash, bootapi.EnvPort, bootapi.EnvListen, bootapi.EnvListenFD, bootapi.EnvWorkspace,
 		bootapi.EnvCache, bootapi.EnvAPIUpstream, bootapi.EnvUser, bootapi.EnvParentFD, bootapi.EnvLockFD, bootapi.EnvClientID, bootapi.EnvClientConfig,
 		bootapi.PathProof, bootapi.PathClaim, bootapi.PathQuiesce, bootapi.PathHealth, bootapi.PathStatus, bootapi.PathEvents,
-		bootapi.PathSave, bootapi.PathRebuild, "CLIENT_CONFIG_TABLE", "Exit status",
+		bootapi.PathSave, bootapi.PathRebuild, bootapi.EnvConfigTable, bootapi.EnvKeyPrefixes, bootapi.EnvAutoSave, "Exit status",
 	} {
 		assert.Contains(t, string(out), name)
 	}
@@ -49,14 +49,15 @@ func TestSettingsAreCheckedAllAtOnce(t *testing.T) {
 		"everything wrong": {
 			[]string{
 				"WEBORDINARY_TOKEN_HASH=abc", "PORT=99999", "LISTEN_ADDRESS=example.com:80", "WORKSPACE_PATH=relative", "CACHE_PATH=../x",
-				"API_UPSTREAM=ftp://x", "SITE_USER=no such user", "WEBORDINARY_PARENT_FD=2", "WEBORDINARY_LOCK_FD=x", "KNOWN_HOSTS_FILE=/none", "CLIENT_ID=a", "CLIENT_CONFIG={}", "CLIENT_CONFIG_TABLE=t",
+				"API_UPSTREAM=ftp://x", "SITE_USER=no such user", "WEBORDINARY_PARENT_FD=2", "WEBORDINARY_LOCK_FD=x", "KNOWN_HOSTS_FILE=/none", "CLIENT_ID=a", "CLIENT_CONFIG={}", "CLIENT_CONFIG_TABLE=t", "AUTOSAVE_AFTER=1",
 			},
 			[]string{
 				"WEBORDINARY_TOKEN_HASH: must be", "PORT: must be", "LISTEN_ADDRESS: must be", "WORKSPACE_PATH: must be", "CACHE_PATH: must be",
 				"API_UPSTREAM: ", "SITE_USER: ", "WEBORDINARY_PARENT_FD: must be", "WEBORDINARY_LOCK_FD: must be", "KNOWN_HOSTS_FILE: open /none", "CLIENT_ID: conflicts", "CLIENT_CONFIG: conflicts",
-				"CLIENT_CONFIG_TABLE: is not supported yet",
+				"CLIENT_CONFIG_TABLE: conflicts", "AUTOSAVE_AFTER: must be",
 			},
 		},
+		"a table and more":      {[]string{"CLIENT_ID=A", "CLIENT_CONFIG_TABLE=t", "CLIENT_CONFIG={}", "DEPLOY_KEY_PREFIXES=http://x env:K"}, []string{"CLIENT_ID: must be", "CLIENT_CONFIG: conflicts", `DEPLOY_KEY_PREFIXES: key prefix "http://x"`}},
 		"a port with a sign":    {[]string{hash, "PORT=+80"}, []string{"PORT: must be"}},
 		"the root as workspace": {[]string{hash, "WORKSPACE_PATH=/"}, []string{"WORKSPACE_PATH: must not be the root"}},
 		"a file that is closed": {[]string{hash, "WEBORDINARY_LISTEN_FD=99"}, []string{"WEBORDINARY_LISTEN_FD: 99 is no open file"}},

@@ -16,7 +16,7 @@ func standaloneClaim(sessionID, id, config string) (*bootapi.Claim, error) {
 		faults = append(faults, fmt.Errorf("%s: must be set, as there is no %s", bootapi.EnvClientID, bootapi.EnvTokenHash))
 	}
 	if config == "" {
-		faults = append(faults, fmt.Errorf("%s: must be set, as there is no %s", bootapi.EnvClientConfig, bootapi.EnvTokenHash))
+		faults = append(faults, fmt.Errorf("%s: must be set, or %s, as there is no %s", bootapi.EnvClientConfig, bootapi.EnvConfigTable, bootapi.EnvTokenHash))
 	}
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
@@ -28,7 +28,7 @@ func standaloneClaim(sessionID, id, config string) (*bootapi.Claim, error) {
 	}
 	if c.Repository.DeployKey.IsReference() {
 		// Prepare would ask for an option that only an edge has.
-		faults = append(faults, fmt.Errorf("%s: repository.deployKey: must be the key itself: references are resolved by an edge only", bootapi.EnvClientConfig))
+		faults = append(faults, fmt.Errorf("%s: repository.deployKey: must be the key itself: references are resolved by an edge, or where the configuration is in a table", bootapi.EnvClientConfig))
 		c.Repository.DeployKey = ""
 	}
 	if c, err = configstore.Prepare(c, configstore.Rules{AllowFile: true}); err != nil {
@@ -40,6 +40,16 @@ func standaloneClaim(sessionID, id, config string) (*bootapi.Claim, error) {
 	if c.Disabled {
 		faults = append(faults, fmt.Errorf("%s: the client is disabled", bootapi.EnvClientConfig))
 	}
+	claim := claimOf(c, sessionID)
+	claim.Site.AllowFile = true // whoever sets the environment may read the machine's files
+	if err := checkClaim(claim); err != nil {
+		faults = append(faults, fmt.Errorf("%s: %w", bootapi.EnvClientConfig, err))
+	}
+	return claim, errors.Join(faults...)
+}
+
+// claimOf makes a claim of a client's configuration. The deploy key must be the key itself.
+func claimOf(c configstore.Client, sessionID string) *bootapi.Claim {
 	if sessionID == "" {
 		sessionID = c.ClientID
 	}
@@ -53,7 +63,6 @@ func standaloneClaim(sessionID, id, config string) (*bootapi.Claim, error) {
 			Branch:        c.Repository.Branch,
 			Directory:     c.Repository.Directory,
 			DeployKey:     bootapi.Secret(c.Repository.DeployKey),
-			AllowFile:     true, // whoever sets the environment may read the machine's files
 		},
 	}
 	if b := c.Build; b != nil {
@@ -61,8 +70,5 @@ func standaloneClaim(sessionID, id, config string) (*bootapi.Claim, error) {
 		claim.Site.Mode, claim.Site.NodeVersion = string(b.Mode), b.NodeVersion
 		claim.Site.Env, claim.Site.HealthPath = b.Env, b.HealthPath
 	}
-	if err := checkClaim(claim); err != nil {
-		faults = append(faults, fmt.Errorf("%s: %w", bootapi.EnvClientConfig, err))
-	}
-	return claim, errors.Join(faults...)
+	return claim
 }

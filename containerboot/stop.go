@@ -27,8 +27,11 @@ const (
 // has ended, and what was being built is stopping already; ctx is without that end.
 func (s *server) stop(ctx context.Context, why error, web *http.Server, running *sync.WaitGroup, log *zap.Logger, code int) int {
 	log.Info("stopping", zap.String("reason", why.Error()))
-	if errors.Is(why, errUnclaimed) {
+	switch {
+	case errors.Is(why, errUnclaimed):
 		code = exitUnclaimed
+	case errors.Is(why, errNoConfig):
+		code = exitNoConfig
 	}
 	x := s.endClaims()
 	failure := s.board.Status().Failure

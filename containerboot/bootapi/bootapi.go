@@ -62,6 +62,10 @@ const (
 	// Standalone only: without EnvTokenHash.
 	EnvClientID     = "CLIENT_ID"
 	EnvClientConfig = "CLIENT_CONFIG" // JSON
+	// EnvConfigTable is the DynamoDB table that has the configuration instead.
+	EnvConfigTable = "CLIENT_CONFIG_TABLE"
+	// EnvKeyPrefixes are what references to deploy keys in the table may begin with.
+	EnvKeyPrefixes = "DEPLOY_KEY_PREFIXES"
 )
 
 // Headers.
