@@ -105,6 +105,12 @@
 // run as the same user, and change their files. So it is under the edge's process runner,
 // which is for repositories that are trusted.
 //
+// What bounds it: time by BOOT_TIMEOUT, and a build that is stopped has 5 s to end; memory
+// and processes by the container, of which Node takes a part as its own limit unless
+// NODE_OPTIONS in build.env says otherwise; output, of which 1,000 bytes of a line and 4 MB
+// in all are passed on, and the last 200 lines kept; what a build leaves, at most 2 GB. The
+// space that it takes on the way is bounded by the volumes only.
+//
 // # What is built
 //
 // Node is of the version that build.nodeVersion of the configuration asks for, or else
@@ -194,6 +200,15 @@
 // Those under /.boot/ ask for "Authorization: Bearer" with the token, all others for
 // X-Webordinary-Token; 421 without, else X-Webordinary-Proof is on the answer. The /api/ paths are known below the session's
 // prefix and without it.
+//
+// # Failures
+//
+// A failure has a phase, a cause in a sentence for an editor, a detail for the operator
+// (the tool's last 40 lines), and says whether trying again may help by itself. The cause
+// is read from what git, npm, pnpm, Yarn, Astro and Node print: it names file and line, or
+// the page, where they do, the package whose script failed, the host that does not answer,
+// the registry, and the limit that was reached. It has no paths of the container. The log
+// has all of it, and so has the edge's, and "caddy webordinary session get".
 //
 // # Saving
 //

@@ -18,7 +18,7 @@ func TestManual(t *testing.T) {
 	require.NoError(t, err)
 	for _, name := range []string{
 		bootapi.EnvSessionID, bootapi.EnvTokenHash, bootapi.EnvPort, bootapi.EnvListen, bootapi.EnvListenFD, bootapi.EnvWorkspace,
-		bootapi.EnvCache, bootapi.EnvAPIUpstream, bootapi.EnvUser, bootapi.EnvParentFD, bootapi.EnvLockFD, bootapi.EnvClientID, bootapi.EnvClientConfig,
+		bootapi.EnvCache, bootapi.EnvAPIUpstream, bootapi.EnvUser, bootapi.EnvBootTimeout, bootapi.EnvParentFD, bootapi.EnvLockFD, bootapi.EnvClientID, bootapi.EnvClientConfig,
 		bootapi.PathProof, bootapi.PathClaim, bootapi.PathQuiesce, bootapi.PathHealth, bootapi.PathStatus, bootapi.PathEvents,
 		bootapi.PathSave, bootapi.PathRebuild, bootapi.EnvConfigTable, bootapi.EnvKeyPrefixes, bootapi.EnvAutoSave, "Exit status",
 	} {
@@ -49,11 +49,11 @@ func TestSettingsAreCheckedAllAtOnce(t *testing.T) {
 		"everything wrong": {
 			[]string{
 				"WEBORDINARY_TOKEN_HASH=abc", "PORT=99999", "LISTEN_ADDRESS=example.com:80", "WORKSPACE_PATH=relative", "CACHE_PATH=../x",
-				"API_UPSTREAM=ftp://x", "SITE_USER=no such user", "WEBORDINARY_PARENT_FD=2", "WEBORDINARY_LOCK_FD=x", "KNOWN_HOSTS_FILE=/none", "CLIENT_ID=a", "CLIENT_CONFIG={}", "CLIENT_CONFIG_TABLE=t", "AUTOSAVE_AFTER=1",
+				"API_UPSTREAM=ftp://x", "SITE_USER=no such user", "WEBORDINARY_PARENT_FD=2", "WEBORDINARY_LOCK_FD=x", "KNOWN_HOSTS_FILE=/none", "BOOT_TIMEOUT=1h", "CLIENT_ID=a", "CLIENT_CONFIG={}", "CLIENT_CONFIG_TABLE=t", "AUTOSAVE_AFTER=1",
 			},
 			[]string{
 				"WEBORDINARY_TOKEN_HASH: must be", "PORT: must be", "LISTEN_ADDRESS: must be", "WORKSPACE_PATH: must be", "CACHE_PATH: must be",
-				"API_UPSTREAM: ", "SITE_USER: ", "WEBORDINARY_PARENT_FD: must be", "WEBORDINARY_LOCK_FD: must be", "KNOWN_HOSTS_FILE: open /none", "CLIENT_ID: conflicts", "CLIENT_CONFIG: conflicts",
+				"API_UPSTREAM: ", "SITE_USER: ", "WEBORDINARY_PARENT_FD: must be", "WEBORDINARY_LOCK_FD: must be", "KNOWN_HOSTS_FILE: open /none", "BOOT_TIMEOUT: must be a duration between 1s and 10m0s", "CLIENT_ID: conflicts", "CLIENT_CONFIG: conflicts",
 				"CLIENT_CONFIG_TABLE: conflicts", "AUTOSAVE_AFTER: must be",
 			},
 		},
