@@ -156,9 +156,9 @@
 // unless all pages are files. Servers for other hosts than Node's are refused by name.
 //
 // static: the output folder. Documents are found as static hosts do. The site's base, and
-// the name of its asset folder, are what the links of its home page and 404 page tell. Each gets a script
-// that loads it again once a rebuild has finished: it listens to /api/events for another
-// "build" in the status.
+// the name of its asset folder, are what the links of its home page and 404 page tell.
+// Each document gets a script that loads it again once a rebuild has finished: it listens
+// to /api/events for another "build" in the status.
 //
 // server: what Astro's Node adapter (standalone) leaves. server/entry.mjs is run by node
 // in the site's folder, from a copy, at the HOST and PORT of its environment, which is
