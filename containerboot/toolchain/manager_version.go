@@ -57,7 +57,7 @@ func (p *Project) specOfLock() string {
 // heedEngines has the version be one that engines of package.json allow: pnpm and Yarn
 // refuse to install with another, npm where it is told to be strict.
 func (p *Project) heedEngines() {
-	if p.Manager.Name == NPM && !p.strict() {
+	if p.Manager.Name == NPM && !p.strict() || p.Manager.Spec == "latest" {
 		return
 	}
 	for _, dir := range []string{p.Root, p.Site} {
