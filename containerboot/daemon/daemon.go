@@ -3,6 +3,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,9 @@ var (
 type Config struct {
 	// Command returns the server that listens at a host and port of loopback.
 	Command func(host, port string) tool.Command
+	// Host is the address of loopback at which it listens. Default: a random one each time,
+	// at which no other server of this machine is.
+	Host string
 	// StartTimeout is how long it may take until it listens.
 	StartTimeout time.Duration
 	// Ended is told each time it ended by itself, and how soon it is started again. Nil: nobody.
@@ -194,7 +198,7 @@ func (d *Daemon) keepUp(ctx context.Context) {
 
 // run runs the server once, to its end, and reports whether it ever listened.
 func (d *Daemon) run(ctx context.Context, again bool) (up bool, err error) {
-	host, port, err := freeAddress(ctx)
+	host, port, err := freeAddress(ctx, cmp.Or(d.cfg.Host, loopback()))
 	if err != nil {
 		return false, err
 	}
@@ -271,9 +275,9 @@ func addressTaken(err error) bool {
 	return false
 }
 
-// freeAddress returns a host and port of loopback at which nothing listens.
-func freeAddress(ctx context.Context) (host, port string, err error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(loopback(), "0"))
+// freeAddress returns a port of a host at which nothing listens.
+func freeAddress(ctx context.Context, at string) (host, port string, err error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(at, "0"))
 	if err != nil {
 		return "", "", fmt.Errorf("looking for a free port: %w", err)
 	}

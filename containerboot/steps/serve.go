@@ -168,13 +168,25 @@ func (b *Builder) StartDev(ctx context.Context, prefix string, hosts []string, s
 	if err != nil {
 		return nil, err
 	}
-	return b.keepUp(ctx, "the development server", devTimeout, said, func(host, port string) ([]string, []string) {
+	version, _ := b.project.InstalledAstro()
+	at := *b
+	at.serverHost = devHost(version)
+	return at.keepUp(ctx, "the development server", devTimeout, said, func(host, port string) ([]string, []string) {
 		args := append(program, "--host", host, "--port", port, "--base", prefix+"/")
 		if len(hosts) > 0 {
 			args = append(args, "--allowed-hosts="+strings.Join(hosts, ","))
 		}
 		return args, nil
 	})
+}
+
+// devHost is the address at which a development server must listen, "" for any: that of
+// Astro 7.0 and 7.1 ends where its address is no plain one of loopback.
+func devHost(astro string) string {
+	if strings.HasPrefix(astro, "7.0.") || strings.HasPrefix(astro, "7.1.") {
+		return "127.0.0.1"
+	}
+	return ""
 }
 
 // plainDev is a "dev" script that takes Astro's options at its end.
@@ -232,6 +244,7 @@ func (b *Builder) keepUp(ctx context.Context, name string, timeout time.Duration
 				Line:    func(line string) { b.cfg.Board.Log(phase, line) },
 			}
 		},
+		Host:         b.serverHost,
 		StartTimeout: timeout,
 		Ended: func(err error, again time.Duration) {
 			failed := b.explain(phase, what, err)

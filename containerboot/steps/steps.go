@@ -88,6 +88,8 @@ type Builder struct {
 	listen func(line string)
 	// adapter is the one of another host that the last build was for; "" for none.
 	adapter string
+	// serverHost is where a server must listen; "" for any address.
+	serverHost string
 	// serverEnv is env for servers, which are started again at any time.
 	serverEnv *atomic.Pointer[[]string]
 }
