@@ -122,6 +122,8 @@ func (p *Project) chooseManager(needless, ownInstall bool) error {
 		if p.Lock = p.likelyLock(locks); p.Lock != "" {
 			p.Manager.Name = managerOf(p.Lock)
 			p.Manager.From = path.Join(p.Root, p.Lock)
+		} else if t := slices.IndexFunc(telling, p.hasTelling); t >= 0 {
+			p.Manager = Manager{Name: telling[t].manager, From: path.Join(p.Root, telling[t].name)}
 		}
 	}
 	if needless {
@@ -146,8 +148,12 @@ func (p *Project) chooseManager(needless, ownInstall bool) error {
 	return nil
 }
 
+type tellingFile struct{ name, manager string }
+
+func (p *Project) hasTelling(t tellingFile) bool { return p.Files.has(path.Join(p.Root, t.name)) }
+
 // telling are files that only one package manager reads.
-var telling = []struct{ name, manager string }{
+var telling = []tellingFile{
 	{"pnpm-workspace.yaml", PNPM},
 	{".pnpmfile.cjs", PNPM},
 	{".yarnrc.yml", Yarn},
@@ -165,7 +171,7 @@ func (p *Project) likelyLock(locks []string) string {
 		manager := managerOf(lock)
 		tells := err == nil && manager != NPM && m.Engines[manager] != ""
 		for _, t := range telling {
-			tells = tells || t.manager == manager && p.Files.has(path.Join(p.Root, t.name))
+			tells = tells || t.manager == manager && p.hasTelling(t)
 		}
 		if tells {
 			return lock

@@ -48,7 +48,11 @@ func (p *Project) specOfLock() string {
 	case PNPM:
 		return spec(pnpmSpecs, format(pnpmFormat), "10")
 	case Yarn:
-		return spec(berrySpecs, format(berryFormat), "1")
+		without := "1"
+		if p.Lock == "" && p.Files.has(path.Join(p.Root, ".yarnrc.yml")) {
+			without = "4"
+		}
+		return spec(berrySpecs, format(berryFormat), without)
 	default:
 		return ""
 	}

@@ -97,6 +97,8 @@ func TestInspect(t *testing.T) {
 			Options{},
 			". npm@ package-lock.json ",
 		},
+		"no lock, and settings of pnpm": {map[string]string{"package.json": empty, "pnpm-workspace.yaml": "allowBuilds: {}\n"}, "", Options{}, ". pnpm@10  "},
+		"no lock, and settings of Yarn": {map[string]string{"package.json": empty, ".yarnrc.yml": "nodeLinker: node-modules\n"}, "", Options{}, ". yarn@4 berry  "},
 		"several locks, and settings": {
 			map[string]string{"package.json": empty, "package-lock.json": empty, "yarn.lock": "", ".yarnrc": "", "pnpm-lock.yaml": ""},
 			"",
