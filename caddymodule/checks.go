@@ -2,6 +2,9 @@ package caddymodule
 
 import (
 	"context"
+
+	"github.com/webordinary/router/internal/dynamo"
+	"github.com/webordinary/router/runner/ecs"
 )
 
 // TableMaker is implemented by guests that keep their data in tables which an operator
@@ -68,6 +71,15 @@ func (f Finding) String() string {
 		text += ": " + f.Remedy
 	}
 	return text
+}
+
+// findingsOf are those of what lies on AWS.
+func findingsOf[F dynamo.Finding | ecs.Finding](found []F) []Finding {
+	findings := make([]Finding, 0, len(found))
+	for _, f := range found {
+		findings = append(findings, Finding(f))
+	}
+	return findings
 }
 
 func fine(check, detail string) Finding { return Finding{Check: check, OK: true, Detail: detail} }

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/webordinary/router/runner/ecs/ecstest"
 )
 
 // addRunner has the configuration name the tests' containerboot.
@@ -68,6 +71,26 @@ func TestDoctorFailures(t *testing.T) {
 		"FAIL  node: v18.19.0 at " + filepath.Join(tools, "node") + " is too old: install Node 20.3",
 		"FAIL  npm: running " + filepath.Join(tools, "npm") + " --version: exit status 3: install npm",
 		"FAIL  edge: no edge is running: what answers at ",
+	} {
+		assert.Contains(t, out, want)
+	}
+}
+
+func TestDoctorOfECS(t *testing.T) {
+	forECS(t)
+	fake := ecstest.Start(t, ecstest.Options{Define: func(d *ecstest.Definition) { d.NetworkMode = "bridge" }})
+	c := newTestCLI(t)
+	text, err := os.ReadFile(c.config)
+	require.NoError(t, err)
+	runner := fmt.Sprintf("runner ecs {\ncluster sessions\ntask_definition session\nsubnets subnet-1\nendpoint %s\n}\npublic_origin", fake.Endpoint())
+	require.NoError(t, os.WriteFile(c.config, []byte(strings.Replace(string(text), "public_origin", runner, 1)), 0o600))
+	out, _, err := c.run("", "doctor")
+	require.EqualError(t, err, "1 of 9 checks failed")
+	for _, want := range []string{
+		"ok    ECS cluster: sessions in us-east-1 is active\n",
+		"FAIL  ECS task definition: session:1 has the network mode \"bridge\": set networkMode to awsvpc",
+		"ok    ECS network: subnet-1 with the VPC's default security group",
+		"ok    ECS tasks: 0 of webordinary run\n",
 	} {
 		assert.Contains(t, out, want)
 	}

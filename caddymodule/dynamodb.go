@@ -11,6 +11,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/webordinary/router/internal/dynamo"
 )
 
 // validEndpoint checks the URL of a DynamoDB; "" is AWS's.
@@ -33,6 +35,15 @@ var tableForm = regexp.MustCompile(`^[A-Za-z0-9_.-]{3,255}$`)
 func dynamoDBIdentity(region, endpoint, table string) string {
 	where := cmp.Or(endpoint, os.Getenv("AWS_ENDPOINT_URL_DYNAMODB"), os.Getenv("AWS_ENDPOINT_URL"), "aws")
 	return fmt.Sprintf("dynamodb:%s %s %s", where, cmp.Or(region, os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION")), table)
+}
+
+// tableChanges are those of the stores on DynamoDB.
+func tableChanges(done []dynamo.TableChange) []TableChange {
+	changes := make([]TableChange, 0, len(done))
+	for _, c := range done {
+		changes = append(changes, TableChange{Table: c.Table, Change: c.What})
+	}
+	return changes
 }
 
 // unmarshalOptions reads a guest's block of options with one argument each. An empty

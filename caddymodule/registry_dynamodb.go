@@ -114,11 +114,7 @@ func (r *DynamoDBRegistry) CreateTables(ctx context.Context, dryRun bool) ([]Tab
 	}
 	defer dynamo.CloseIdle(client)
 	done, err := dynamodb.CreateTable(ctx, client, r.table(), dryRun)
-	changes := make([]TableChange, 0, len(done))
-	for _, c := range done {
-		changes = append(changes, TableChange{Table: c.Table, Change: c.What})
-	}
-	return changes, err
+	return tableChanges(done), err
 }
 
 // ImportSessions implements SessionImporter.
@@ -150,12 +146,7 @@ func (r *DynamoDBRegistry) Examine(ctx context.Context, _ string) []Finding {
 		return []Finding{failing("session registry", err.Error(), "see to the AWS configuration of the edge's user")}
 	}
 	defer dynamo.CloseIdle(client)
-	found := dynamodb.Examine(ctx, client, r.table())
-	findings := make([]Finding, 0, len(found))
-	for _, f := range found {
-		findings = append(findings, Finding(f))
-	}
-	return findings
+	return findingsOf(dynamodb.Examine(ctx, client, r.table()))
 }
 
 // UnmarshalCaddyfile implements caddyfile.Unmarshaler. Syntax:

@@ -112,6 +112,23 @@ func (r *ECSRunner) OpenRunner(_ string, logger *zap.Logger) (sessions.Runner, e
 	return runner, nil
 }
 
+// Examine implements Examiner: it asks ECS for what containers are started with.
+func (r *ECSRunner) Examine(ctx context.Context, _ string) []Finding {
+	client, err := ecs.NewClient(ctx, ecs.ClientOptions{Region: r.Region, Endpoint: r.Endpoint})
+	if err != nil {
+		return []Finding{failing("ECS cluster", err.Error(), "see to the AWS configuration of the edge's user")}
+	}
+	runner, err := ecs.New(ecs.Options{Client: client, Cluster: r.Cluster, StartedBy: r.startedBy(), Tunables: r.tunables()})
+	if err != nil {
+		return []Finding{{Check: "ECS cluster", Detail: err.Error()}} // says what to do
+	}
+	findings := findingsOf(runner.Examine(ctx))
+	if err := runner.Close(ctx); err != nil {
+		return append(findings, Finding{Check: "ECS tasks", Detail: err.Error()})
+	}
+	return findings
+}
+
 // Reconfigure has the next containers started with this configuration's settings.
 func (r *ECSRunner) Reconfigure(runner sessions.Runner) error {
 	e, ok := runner.(*ecs.Runner)
@@ -281,6 +298,7 @@ func numbers(texts []string) ([]int, error) {
 // Interface guards
 var (
 	_ Runner                = (*ECSRunner)(nil)
+	_ Examiner              = (*ECSRunner)(nil)
 	_ caddy.Validator       = (*ECSRunner)(nil)
 	_ caddyfile.Unmarshaler = (*ECSRunner)(nil)
 )

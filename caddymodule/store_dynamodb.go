@@ -108,11 +108,7 @@ func (s *DynamoDBConfigStore) CreateTables(ctx context.Context, dryRun bool) ([]
 		return nil, err
 	}
 	done, err := dynamodb.CreateTables(ctx, client, s.tables(), dryRun)
-	changes := make([]TableChange, 0, len(done))
-	for _, c := range done {
-		changes = append(changes, TableChange{Table: c.Table, Change: c.What})
-	}
-	return changes, err
+	return tableChanges(done), err
 }
 
 // Examine implements Examiner.
@@ -121,11 +117,7 @@ func (s *DynamoDBConfigStore) Examine(ctx context.Context, _ string) []Finding {
 	if err != nil {
 		return []Finding{failing("config store", err.Error(), "see to the AWS configuration of the edge's user")}
 	}
-	var findings []Finding
-	for _, f := range dynamodb.Examine(ctx, client, s.tables()) {
-		findings = append(findings, Finding(f))
-	}
-	return findings
+	return findingsOf(dynamodb.Examine(ctx, client, s.tables()))
 }
 
 // UnmarshalCaddyfile implements caddyfile.Unmarshaler. Syntax:

@@ -47,7 +47,7 @@ type remote struct {
 // leadTo has a port of all addresses lead to a server on loopback.
 func leadTo(t *testing.T, to string) (port int) {
 	t.Helper()
-	l, err := net.Listen("tcp", "0.0.0.0:0") //nolint:noctx // it listens at once
+	l, err := net.Listen("tcp", "0.0.0.0:0")
 	require.NoError(t, err)
 	var conns sync.WaitGroup
 	conns.Go(func() {

@@ -75,6 +75,7 @@ var advice = []struct {
 	{"ClientException", "PROVISIONING", sessions.ErrCapacity, "too many tasks of the cluster wait for a machine"},
 	{"ClusterNotFoundException", "", nil, "create the cluster, or set `cluster` and `region`"},
 	{"", "TaskDefinition is inactive", nil, "the task definition was deregistered: register it again, or set `task_definition`"},
+	{"", "Unable to describe task definition", nil, "register the task definition, or set `task_definition`"},
 	{"", "TaskDefinition not found", nil, "register the task definition, or set `task_definition`"},
 	{"", "not a container in the TaskDefinition", nil, "set `container` to the container's name in the task definition"},
 	{"", "No Fargate configuration", nil, "Fargate has no such size: set `size`"},

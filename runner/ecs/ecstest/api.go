@@ -91,6 +91,10 @@ func (s *Server) call(r *http.Request, action string) (answer any, lost bool, er
 		answer, err = decoded(body, s.describeTasks)
 	case "ListTasks":
 		answer, err = decoded(body, s.listTasks)
+	case "DescribeClusters":
+		answer, err = decoded(body, s.describeClusters)
+	case "DescribeTaskDefinition":
+		answer, err = decoded(body, s.describeTaskDefinition)
 	default:
 		err = refuse("UnknownOperationException", "%q", action)
 	}

@@ -1,7 +1,8 @@
 //go:build unix
 
 // Package ecstest is an Amazon ECS for tests: a server that speaks the part of its API
-// which the ECS runner uses (AWS JSON 1.1: RunTask, DescribeTasks, StopTask, ListTasks),
+// which the ECS runner uses (AWS JSON 1.1: RunTask, DescribeTasks, StopTask, ListTasks,
+// DescribeClusters, DescribeTaskDefinition),
 // checks requests as ECS does, and really starts a process for each task, at an address
 // of its own in 127.0.0.0/8, with the same port for all, as Fargate does. It can be put
 // into moods: see Moods.
@@ -58,12 +59,16 @@ type Options struct {
 	Keep time.Duration
 	// Moods are the first ones.
 	Moods Moods
+	// ClusterStatus is the cluster's. Default: ACTIVE.
+	ClusterStatus string
+	// Define changes the task definition, which has what a session needs. Nil: nothing.
+	Define func(*Definition)
 }
 
 func (o Options) withDefaults() Options {
 	for to, value := range map[*string]string{
 		&o.Listen: "127.0.0.1:0", &o.Region: "us-east-1", &o.Account: "123456789012",
-		&o.Cluster: "sessions", &o.TaskDefinition: "session", &o.Container: "session",
+		&o.Cluster: "sessions", &o.TaskDefinition: "session", &o.Container: "session", &o.ClusterStatus: "ACTIVE",
 	} {
 		if *to == "" {
 			*to = value
