@@ -165,13 +165,19 @@
 // otherwise that of a build. Files of client/ are served from there; all else goes to
 // the server, without the session's prefix, which is put before what its pages link of
 // the asset folder, before its redirects, and before its cookies' paths other than "/".
-// The Host that it sees is its own address, so that a site which asks itself for
-// something reaches itself. A rebuild's server takes over once it answers; the old one
+// The Host that it sees is the address at which it listens, and it sees none of what
+// names another (X-Forwarded-Host, -Proto): by that, and by Astro.url, a site reaches
+// itself. Where a page links that address it becomes one of the session; text, scripts
+// and data keep it. Origin and Referer follow, so that Astro's check of a form's origin
+// holds: the copy's list of security.allowedDomains gets any host. A rebuild's server takes over once it answers; the old one
 // then has 30 s for what it was asked.
 //
 // dev: "astro dev", by the site's script of that name where it ends in that, with --base
-// for the session's prefix and --allowed-hosts for the client's edit hosts. It sees by
-// itself what changes in the workspace; when other packages were installed, and at
+// for the session's prefix and --allowed-hosts for the client's edit hosts; other hosts
+// get 403. The base is then the prefix instead of the site's own: links that are written
+// out with that lead nowhere, those made with import.meta.env.BASE_URL do. The Host that
+// it sees is the address at which it listens, as with a server. It sees by itself what
+// changes in the workspace; when other packages were installed, and at
 // /api/rebuild, it is started anew.
 //
 // A server that ends by itself is started again, after 250 ms at first, doubling to 30 s;

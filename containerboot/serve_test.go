@@ -23,6 +23,7 @@ var serverSite = with(plainSite, map[string]string{
 	"server.mjs": `import fs from "node:fs";
 import http from "node:http";
 import { word } from "pkg"; // from the workspace's packages
+import { manifest } from "./manifest.mjs";
 const lazy = () => import("./lazy.mjs");
 http.createServer(async (req, res) => {
   const own = "http://" + req.headers.host;
@@ -31,6 +32,7 @@ http.createServer(async (req, res) => {
       res.setHeader("Content-Type", "text/html");
       return res.end("<head></head><img src='/_astro/a.png'>" + word + " " + await (await fetch(own + "/api/time")).text() + " " + (await lazy()).text);
     case "/api/time": return res.end("noon");
+    case "/hosts": return res.end(JSON.stringify(manifest.allowedDomains));
     case "/broken": res.statusCode = fs.existsSync("mended") ? 200 : 500; return res.end();
     case "/env": return res.end(JSON.stringify(process.env));
     case "/crash": process.exit(3);
@@ -54,6 +56,7 @@ fs.mkdirSync("dist/client/_astro", {recursive: true});
 fs.mkdirSync("dist/server", {recursive: true});
 fs.writeFileSync("dist/client/_astro/a.css", "x{background:url(/_astro/b.png)}");
 fs.writeFileSync("dist/server/lazy.mjs", "export const text = " + JSON.stringify(fs.readFileSync("text.txt", "utf8")) + ";");
+fs.writeFileSync("dist/server/manifest.mjs", 'export const manifest = {"checkOrigin":true,"limit":1048576,"allowedDomains":[],"key":""};');
 fs.copyFileSync("server.mjs", "dist/server/entry.mjs");
 `,
 })
@@ -90,6 +93,9 @@ func TestServer(t *testing.T) {
 	got, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
 	assert.Equal(t, "POST own", string(got))
+
+	_, body = c.get(prefix + "/hosts")
+	assert.Equal(t, "[{}]", body, "the hosts that Astro takes a request's for")
 
 	_, body = c.get(prefix + "/hints")
 	assert.Equal(t, "hinted", body)

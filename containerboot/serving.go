@@ -104,7 +104,7 @@ func (x *session) produceDev(ctx context.Context, kind buildKind) error {
 	if err != nil {
 		return err
 	}
-	s := &serving{server: d, stamp: stamp, program: site.NewProgram(site.ProgramConfig{Target: d, Prefix: x.claim.Prefix, KnowsPrefix: true})}
+	s := &serving{server: d, stamp: stamp, program: site.NewProgram(site.ProgramConfig{Target: d, Prefix: x.claim.Prefix, KnowsPrefix: true, Hosts: x.claim.EditHosts})}
 	if err := x.probe(ctx, s.program, devAnswers); err != nil {
 		s.end(context.WithoutCancel(ctx))
 		return err

@@ -142,6 +142,21 @@ func TestDevThroughTheEdge(t *testing.T) {
 		assert.True(t, strings.HasPrefix(s, fmt.Sprintf("ws://%s:%d%s", site.Host, e.HTTPPort, session.Path("/"))), "a socket to %s", s)
 	}
 	refusesOthers(t, e, session)
+	reachesItself(mine.tab, e, session)
+}
+
+// reachesItself expects a site to reach itself by what it believes of its own address,
+// and to take the forms of its own pages.
+func reachesItself(x *tab, e *harness.Edge, session *harness.Session) {
+	x.t.Helper()
+	a := e.Do(session.Document("/own"))
+	assert.Equal(x.t, http.StatusOK, a.Status)
+	assert.Contains(x.t, a.Body, `<p id="own">noon</p><p id="url">noon</p>`)
+	assert.Contains(x.t, a.Body, `<link rel="canonical" href="`+session.Path("/own")+`">`)
+	x.do(chromedp.Navigate(fmt.Sprintf("http://%s:%d%s", session.Host(), e.HTTPPort, session.Path("/form"))))
+	x.await(harness.Patience, "the form", "document.readyState === 'complete' && document.querySelector('#send')")
+	_ = eval[bool](x, "document.querySelector('#send').click(), true")
+	x.await(harness.Patience, "what the form said", "document.querySelector('#said')?.textContent === 'hello'")
 }
 
 func median(of []time.Duration) time.Duration {
@@ -230,9 +245,7 @@ func TestServerThroughTheEdge(t *testing.T) {
 	e.Start()
 	session := e.CreateSession(site)
 	session.Open()
-	a := e.Do(session.Document("/own/"))
-	assert.Equal(t, http.StatusOK, a.Status)
-	assert.Contains(t, a.Body, `<p id="own">noon</p>`, "fetched from itself by the host that it saw")
+	reachesItself(openTab(newBrowser(t), t, "server"), e, session)
 	assert.Contains(t, e.Do(session.Document("/about/")).Body, "About", "prerendered")
 	assert.JSONEq(t, `{"say":"noon"}`, e.Do(session.Fetch("/api/time")).Body)
 

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -68,6 +70,24 @@ func (p *Program) ownSockets(resp *http.Response) error {
 	resp.ContentLength = int64(len(script))
 	resp.Header.Set("Content-Length", fmt.Sprint(len(script)))
 	return nil
+}
+
+// isOwn reports whether a development server may be asked for by this Host.
+func (p *Program) isOwn(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.ToLower(strings.Trim(host, "[]"))
+	return net.ParseIP(host) != nil || host == "localhost" || strings.HasSuffix(host, ".localhost") || slices.Contains(p.hosts, host)
+}
+
+// refuseHost answers as Vite does to a host that it does not know.
+func refuseHost(w http.ResponseWriter, r *http.Request) {
+	status := http.StatusForbidden
+	if r.Header.Get("Upgrade") != "" {
+		status = http.StatusBadRequest
+	}
+	writeText(w, r, status, "This host is not one of the site's edit hosts.")
 }
 
 // errLongClient: what came is not the script that is known.

@@ -49,6 +49,40 @@ func TestDevSocket(t *testing.T) {
 	get("/session/abc/.webordinary/hmr/own/?token=x%2F")
 	get("/about/")
 	assert.Equal(t, []string{
-		"/session/abc/@vite/client ", "/session/abc/src/other.js br", "/own/?token=x%2F br", "/session/abc/about/ br",
+		"/session/abc/@vite/client ", "/session/abc/src/other.js ", "/own/?token=x%2F ", "/session/abc/about/ ",
 	}, asked)
+}
+
+// TestDevHost: a development server is asked for by its own address, whatever edit host
+// the visitor knows it by, and not at all for a host that is none.
+func TestDevHost(t *testing.T) {
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		own := "http://" + r.Host
+		switch r.URL.Path {
+		case "/session/abc/go":
+			http.Redirect(w, r, "/about/", http.StatusFound)
+		case "/session/abc/":
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = io.WriteString(w, `<link rel="canonical" href="`+own+`/session/abc/"><script type="module" src="/@vite/client"></script>`+
+				r.Header.Get("Origin")+" "+r.Header.Get("X-Forwarded-Host"))
+		}
+	}))
+	t.Cleanup(origin.Close)
+	p := site.NewProgram(site.ProgramConfig{
+		Target: fixed(origin.Listener.Addr().String()), Prefix: "/session/abc", KnowsPrefix: true, Hosts: []string{"edit.amelia.example"},
+	})
+	t.Cleanup(p.Close)
+
+	const host = "https://edit.amelia.example"
+	forwarded := []string{"Origin: " + host, "X-Forwarded-Host: edit.amelia.example"}
+	w := get(p, host+"/session/abc/", forwarded...)
+	assert.Equal(t, `<link rel="canonical" href="/session/abc/"><script type="module" src="/@vite/client"></script>`+origin.URL+" ", w.Body.String())
+	assert.Equal(t, "/session/abc/about/", get(p, host+"/session/abc/go").Header().Get("Location"))
+	for to, want := range map[string]int{
+		host: 200, "https://EDIT.amelia.example:8443": 200, "http://127.0.0.1:8080": 200, "http://[::1]:8080": 200, "http://a.localhost": 200,
+		"https://evil.example": 403, "https://edit.amelia.example.evil.example": 403, "https://xlocalhost": 403,
+	} {
+		assert.Equal(t, want, get(p, to+"/session/abc/").Code, to)
+	}
+	assert.Equal(t, http.StatusBadRequest, get(p, "https://evil.example/session/abc/", "Connection: Upgrade", "Upgrade: websocket").Code)
 }

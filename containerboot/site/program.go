@@ -38,11 +38,15 @@ type ProgramConfig struct {
 	Target Target
 	// Prefix is the session's path: see Config.
 	Prefix string
-	// KnowsPrefix: the program serves below the prefix itself, and sees the visitor's
-	// Host (a development server). Default: the prefix is taken off what it gets and
-	// put before what it links and redirects to, and the Host it sees is the address
-	// at which it listens: a site that fetches from itself by its Host reaches itself.
+	// KnowsPrefix: the program serves below the prefix itself (a development server).
+	// Default: the prefix is taken off what it gets and put before what it links. In
+	// both cases the Host that it sees is the address at which it listens, so that a
+	// site which fetches from itself by its Host reaches itself.
 	KnowsPrefix bool
+	// Hosts are those that a visitor may ask a program for that KnowsPrefix, besides
+	// addresses, "localhost" and what is below it: what a development server tells
+	// must not be had through a name that somebody else points here.
+	Hosts []string
 	// AssetDirs: see Config.
 	AssetDirs []string
 }
@@ -52,7 +56,9 @@ type ProgramConfig struct {
 type Program struct {
 	prefix  string
 	knows   bool
-	rewrite *rewriter
+	hosts   []string
+	rewrite *rewriter // of addresses in headers
+	pages   *rewriter // of documents
 	proxy   *httputil.ReverseProxy
 	http    *http.Transport
 	target  Target
@@ -65,6 +71,7 @@ func NewProgram(c ProgramConfig) *Program {
 	p := &Program{
 		prefix: decodePrefix(c.Prefix),
 		knows:  c.KnowsPrefix,
+		hosts:  c.Hosts,
 		target: c.Target,
 		held:   make(chan struct{}, maxHeld),
 		http: &http.Transport{
@@ -76,6 +83,10 @@ func NewProgram(c ProgramConfig) *Program {
 		},
 	}
 	p.rewrite = newRewriter(p.prefix, assetDirs(c.AssetDirs))
+	p.pages = p.rewrite
+	if p.knows {
+		p.pages = newRewriter("", nil) // it puts the prefix before its links itself
+	}
 	p.proxy = &httputil.ReverseProxy{
 		Rewrite:        p.outgoing,
 		ModifyResponse: p.incoming,
@@ -94,6 +105,10 @@ func (p *Program) Close() { p.http.CloseIdleConnections() }
 
 // ServeHTTP proxies a request for a path with the prefix or without it.
 func (p *Program) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if p.knows && !p.isOwn(r.Host) {
+		refuseHost(w, r)
+		return
+	}
 	p.proxy.ServeHTTP(w, r)
 }
 
@@ -114,17 +129,9 @@ func (p *Program) outgoing(pr *httputil.ProxyRequest) {
 			out.URL.Path = p.prefix + out.URL.Path
 			out.URL.RawPath = "" // the standard escapes will do
 		}
-		if trimmed.Path == vitePath {
-			out.Header.Del("Accept-Encoding") // it is rewritten
-		}
-		for _, name := range []string{"Forwarded", "X-Forwarded-Host", "X-Forwarded-Proto"} {
-			if values, ok := pr.In.Header[name]; ok {
-				out.Header[name] = values
-			}
-		}
-		return
+	} else {
+		out.URL.Path, out.URL.RawPath = trimmed.Path, trimmed.RawPath
 	}
-	out.URL.Path, out.URL.RawPath = trimmed.Path, trimmed.RawPath
 	// What it believes of its scheme and host is what it can reach itself by.
 	for name := range out.Header {
 		if strings.HasPrefix(name, "X-Forwarded-") && name != "X-Forwarded-For" && name != "X-Forwarded-Prefix" {
@@ -197,17 +204,16 @@ func (p *Program) addressed(r *http.Request, addr string) *http.Request {
 	u := *r.URL
 	u.Host = addr
 	out.URL = &u
-	if p.knows {
-		return out
-	}
 	out.Header = r.Header.Clone()
 	// A server that compares where a form or a socket comes from with its own host
 	// sees the same relation as the visitor's browser.
 	for _, name := range []string{"Origin", "Referer"} {
 		if from, err := url.Parse(r.Header.Get(name)); err == nil && from.Host != "" && strings.EqualFold(from.Host, r.Host) {
 			from.Scheme, from.Host = "http", addr
-			own, _ := TrimURL(from, p.prefix)
-			out.Header.Set(name, own.String())
+			if !p.knows {
+				from, _ = TrimURL(from, p.prefix)
+			}
+			out.Header.Set(name, from.String())
 		}
 	}
 	out.Host = addr
@@ -241,11 +247,16 @@ func (p *Program) incoming(resp *http.Response) error {
 			delete(resp.Header, name)
 		}
 	}
-	if p.knows {
-		return p.ownSockets(resp)
-	}
 	p.ownHeaders(resp)
-	if resp.StatusCode == http.StatusSwitchingProtocols || !isHTML(resp.Header) || len(p.rewrite.prefix) == 0 && p.live == nil {
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return nil
+	}
+	if p.knows {
+		if err := p.ownSockets(resp); err != nil {
+			return err
+		}
+	}
+	if !isHTML(resp.Header) {
 		return nil
 	}
 	// Its length is another now, and its bytes are not those that the tag names.
@@ -257,7 +268,7 @@ func (p *Program) incoming(resp *http.Response) error {
 	if resp.Request.Method == http.MethodHead || resp.Body == nil || resp.Header.Get("Content-Range") != "" {
 		return nil
 	}
-	resp.Body = p.rewrite.stream(resp.Body, p.live, ownOrigins(resp.Request.URL.Host), resp.Header.Get("Content-Security-Policy") != "")
+	resp.Body = p.pages.stream(resp.Body, p.live, ownOrigins(resp.Request.URL.Host), resp.Header.Get("Content-Security-Policy") != "")
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -147,12 +148,48 @@ func (b *Builder) place(ctx context.Context, output string) (placed, error) {
 		err = buildcache.CopyTree(ctx, p.output, output, true)
 	}
 	if err == nil {
+		err = believeHost(filepath.Join(p.output, "server"))
+	}
+	if err == nil {
 		err = b.cfg.User.Give(top)
 	}
 	if err != nil {
 		return placed{}, errors.Join(err, os.RemoveAll(top))
 	}
 	return p, nil
+}
+
+// allowedDomains is where Astro's build says which hosts a server site may take a request's
+// for; its group is the end of the list where that is empty.
+var allowedDomains = regexp.MustCompile(`("checkOrigin":\s*(?:true|false),[^{}\[\]]{0,500}"allowedDomains":\s*\[)\s*(\])?`)
+
+// believeHost has a server site take the Host that it is asked for as its own. Astro, for
+// which any host may be forged, otherwise calls itself "localhost": forms that are sent
+// to it then seem to come from another site, and it does not reach itself by its URL.
+// Here nobody but containerboot asks it, by the address at which it listens.
+func believeHost(folder string) error {
+	return filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() || filepath.Ext(path) != ".mjs" {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		at := allowedDomains.FindSubmatchIndex(text)
+		if at == nil {
+			return nil
+		}
+		all := "{}" // a pattern that every host matches
+		if at[4] < 0 {
+			all += ","
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(path, slices.Concat(text[:at[3]], []byte(all), text[at[3]:]), info.Mode().Perm())
+	})
 }
 
 // ForgetServers removes what servers of an earlier life ran from.
