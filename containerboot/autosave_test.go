@@ -25,7 +25,7 @@ func (w *world) awaitDraft(c *container, id, name, content string) {
 	w.t.Helper()
 	c.await(func() bool {
 		draft := w.draft(id)
-		return draft != "" && w.git(w.remote, "show", draft+":"+name) == content
+		return draft != "" && w.git(w.remote, "ls-tree", draft, name) != "" && w.git(w.remote, "show", draft+":"+name) == content
 	})
 }
 

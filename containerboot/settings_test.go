@@ -1,6 +1,7 @@
 package containerboot_test
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -78,6 +79,33 @@ func TestSettingsAreCheckedAllAtOnce(t *testing.T) {
 			for _, want := range tc.want {
 				assert.Contains(t, out, want)
 			}
+		})
+	}
+}
+
+// TestCannotListen: the other statuses are in the tests of what they are about.
+func TestCannotListen(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	_, port, err := net.SplitHostPort(taken.Addr().String())
+	require.NoError(t, err)
+	file, err := os.Open(os.DevNull)
+	require.NoError(t, err)
+	defer file.Close()
+	for name, env := range map[string]string{
+		"a port that is taken":                "PORT=" + port,
+		"an inherited file that is no socket": "WEBORDINARY_LISTEN_FD=3",
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.Command(binary)
+			cmd.ExtraFiles = []*os.File{file}
+			cmd.Env = []string{"LISTEN_ADDRESS=127.0.0.1", "WEBORDINARY_TOKEN_HASH=" + bootapi.HashToken("x"), env}
+			out, err := cmd.CombinedOutput()
+			require.Error(t, err)
+			assert.Equal(t, 3, cmd.ProcessState.ExitCode())
+			assert.Contains(t, string(out), "listening failed")
 		})
 	}
 }

@@ -21,13 +21,13 @@
 // repository's own host and port over TLS, and to nobody that these redirect to.
 //
 // What the remote does not take is kept as {CacheDir}/{ClientID}/bundles/{SessionID}.bundle
-// until a push succeeds. Nothing is ever pushed by force, and nothing that may be
+// until a push succeeds. What is not saved yet is kept in drafts, see KeepDraft. Nothing is ever pushed by force, and nothing that may be
 // somebody's work is deleted: a workspace of unknown origin is moved aside to
 // {Dir}.kept-{time}, a bundle of work that a session lacks likewise.
 //
 // Submodules and the content of files in Git LFS are not fetched: see Prepared.Warnings.
 //
-// It needs git 2.31 or newer, and for ssh an OpenSSH client of 7.6 or newer.
+// It needs git 2.38 or newer, and for ssh an OpenSSH client of 7.6 or newer.
 package worktree
 
 import (
