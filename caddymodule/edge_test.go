@@ -165,8 +165,9 @@ func (e *testEdge) do(method, host, path string, header http.Header) answer {
 	client := http.Client{
 		Timeout:       2 * patience, // a request may be held for a minute
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		// A connection of an earlier request may be that of a server which a reload has ended.
+		Transport: &http.Transport{DisableKeepAlives: true},
 	}
-	defer client.CloseIdleConnections()
 	res, err := client.Do(req)
 	require.NoError(e.t, err)
 	defer res.Body.Close()

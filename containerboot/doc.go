@@ -87,23 +87,24 @@
 // # What the client's code can do
 //
 // With a user of its own, as in the session image, it owns the workspace, its home and
-// npm's cache, and can write nowhere else but to /tmp. It cannot read what is secret: not
-// the memory, environment and open files of this process and of git, nor the deploy key,
-// which is in a file of mode 0600, or in the environment, of git
-// while that speaks to the remote. It can read the client's
-// caches, and the objects of the repository. When nothing runs any more that was started
-// as that user, installation, build, or the site's own server, all that is left of it is
-// killed. A program which leaves less than an eighth of the container's processes and
-// threads to others is ended with all else of the user's. What git does in the workspace,
-// and this process with a file that it writes back, it does with that user's rights: who
-// else works there must leave files that the user may read. It takes root with the
-// capabilities CHOWN, DAC_OVERRIDE, KILL, SETGID and SETUID.
+// npm's cache, and can write nowhere else but to /tmp and /dev/shm. It cannot read what
+// is secret: not the memory, environment and open files of this process and of git, nor
+// the deploy key, which is in a file of mode 0600, or in the environment, of git while
+// that speaks to the remote. It can read the client's caches, and the objects of the
+// repository. When nothing runs any more that was started as that user, installation,
+// build, or the site's own server, all that is left of it is killed. A program which
+// leaves less than an eighth of the container's processes and threads to others is ended
+// with all else of the user's. What git does in the workspace, and this process with a
+// file that it writes back, it does with that user's rights: who else works there must
+// leave files that the user may read. It takes root with the capabilities CHOWN,
+// DAC_OVERRIDE, KILL, SETGID and SETUID.
 //
 // Without, the code has all rights of this process: its environment and output are
-// bounded, its time, and its processes are killed as far as they stayed in their group.
-// It can read the token and the deploy key, of other clients' sessions too where those
-// run as the same user, and change their files. So it is under the edge's process runner,
-// which is for repositories that are trusted.
+// bounded, its time, and its processes are killed as far as they stayed in their group;
+// when memory runs out the kernel ends it first. It can read the token and the deploy key,
+// of other clients' sessions too where those run as the same user, change their files, end
+// their processes, answer in the place of their servers, and use up the machine. So it is
+// under the edge's process runner, which is for repositories that are trusted.
 //
 // What bounds it: time by BOOT_TIMEOUT, and a build that is stopped has 5 s to end; memory
 // and processes by the container, of which Node takes a part as its own limit unless
