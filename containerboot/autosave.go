@@ -31,6 +31,9 @@ const (
 	lookShare           = 500
 )
 
+// nothingSaved is bootapi.SaveResult.Where of a draft whose push something interrupted.
+const nothingSaved = "nothing"
+
 // autoSave saves the work by itself, so that a crash loses no more than what was done
 // last. It is not activity, and keeps no session awake.
 type autoSave struct {
@@ -148,16 +151,18 @@ func (a *autoSave) save(ctx context.Context) bool {
 		return true
 	}
 	a.saved, a.since = a.seen, time.Time{}
-	a.again = err != nil || result.Where == bootapi.SavedInBundle
+	interrupted := draft != "" && result.Where == nothingSaved
+	a.again = err != nil || interrupted || result.Where == bootapi.SavedInBundle
 	if a.again {
 		a.pause = time.Now().Add(max(autoSaveShare*took, atTheLatest*a.quiet))
 	}
 	switch {
 	case err != nil:
 		a.say("auto-save failed", err.Error())
+	case interrupted:
 	case a.again:
 		a.say("work in progress is kept in the cache only", result.Error)
-	case draft != "" && result.Where != "nothing":
+	case draft != "":
 		a.said = ""
 		x.log.Info("work in progress saved", zap.String("where", result.Where), zap.String("commit", draft), zap.Duration("took", took))
 	}

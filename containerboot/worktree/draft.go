@@ -42,8 +42,8 @@ func (w *Worktree) remoteDraft() string {
 	return "refs/webordinary/" + draftEscape.Replace(url.PathEscape(w.cfg.SessionID))
 }
 
-// drafting is what concerns pushing a draft, one at a time. A Save interrupts it: where a
-// push that was given up arrives after all, it must not come after the Save's.
+// drafting is what concerns pushing a draft, one at a time. A Save and a Prepare interrupt
+// it: where a push that was given up arrives after all, it must not come after the Save's.
 type drafting struct {
 	token token
 	mu    sync.Mutex
@@ -157,8 +157,8 @@ func (w *Worktree) makeDraft(ctx context.Context, text, base, tree, last string)
 }
 
 // PushDraft brings a draft of KeepDraft to the remote, or into the bundle where that does
-// not take it: the result says so, and the error is nil. No other method waits for it; a
-// Save interrupts it. Errors are of type *Error.
+// not take it: the result says so, and the error is nil. No other method waits for it: Save
+// and Prepare interrupt it, and the result is "nothing" then. Errors are of type *Error.
 func (w *Worktree) PushDraft(ctx context.Context, draft string) (bootapi.SaveResult, error) {
 	if err := w.drafting.token.take(ctx); err != nil {
 		return bootapi.SaveResult{}, err
@@ -189,7 +189,7 @@ func (w *Worktree) PushDraft(ctx context.Context, draft string) (bootapi.SaveRes
 		pushErr = errDraftsRefused
 	}
 	if pushing.Err() != nil && ctx.Err() == nil {
-		return bootapi.SaveResult{Where: savedNothing}, nil // by a Save, which has it all
+		return bootapi.SaveResult{Where: savedNothing}, nil
 	}
 	if ctx.Err() != nil {
 		return bootapi.SaveResult{}, &Error{Cause: tookTooLong, Retryable: true, err: ctx.Err()}

@@ -28,6 +28,11 @@ func (w *Worktree) Prepare(ctx context.Context) (Prepared, error) {
 		return Prepared{}, err
 	}
 	defer w.syncs.release()
+	// Its deploy key is one of the leftovers.
+	if err := w.drafting.interrupt(ctx); err != nil {
+		return Prepared{}, err
+	}
+	defer w.drafting.token.release()
 	if err := w.lock.take(ctx); err != nil {
 		return Prepared{}, err
 	}
