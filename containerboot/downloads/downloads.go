@@ -68,35 +68,49 @@ func sums(lock []byte) []sum {
 	return slices.Compact(all)
 }
 
-// Lend links what is here of what a lock file names into an npm cache, and returns how
-// many files that are. It reads and writes with the rights of who calls it, so that it can
-// be called as the user whose cache that is.
-func (s *Store) Lend(npmCache string, lock []byte) (int, error) {
-	lent := 0
+// Lend links what is here of what a lock file names into an npm cache, and tells how many
+// files those are, and how many answers of the registry. It reads and writes with the
+// rights of who calls it, so that it can be called as the user whose cache that is.
+func (s *Store) Lend(npmCache string, lock []byte) (files, answers int, err error) {
 	for _, of := range sums(lock) {
-		from := s.path(of)
-		if _, err := os.Stat(from); err != nil {
-			continue
-		}
-		to := filepath.Join(npmCache, of.cached())
-		if info, err := os.Lstat(to); err == nil {
-			if info.Mode().IsRegular() {
-				continue // its own
-			}
-			if err := os.Remove(to); err != nil {
-				return lent, fmt.Errorf("lending npm a download: %w", err)
-			}
-		}
-		err := os.MkdirAll(filepath.Dir(to), 0o755)
-		if err == nil {
-			err = os.Symlink(from, to)
-		}
+		is, err := s.lend(npmCache, of)
 		if err != nil {
-			return lent, fmt.Errorf("lending npm a download: %w", err)
+			return files, 0, fmt.Errorf("lending npm a download: %w", err)
 		}
-		lent++
+		if is {
+			files++
+		}
 	}
-	return lent, nil
+	if answers, err = s.lendAnswers(npmCache, unplaced(lock)); err != nil {
+		return files, answers, fmt.Errorf("lending npm the registry's answers: %w", err)
+	}
+	return files, answers, nil
+}
+
+// lend links a file, unless it is not here, or is in the cache already.
+func (s *Store) lend(npmCache string, of sum) (bool, error) {
+	from := s.path(of)
+	if !isFile(from) {
+		return false, nil
+	}
+	to := filepath.Join(npmCache, of.cached())
+	if info, err := os.Lstat(to); err == nil {
+		if info.Mode().IsRegular() {
+			return false, nil // its own
+		}
+		if err := os.Remove(to); err != nil {
+			return false, err
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return false, err
+	}
+	return true, os.Symlink(from, to)
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // Keep copies from an npm cache what a lock file names, leaving out what is not what its
@@ -118,6 +132,9 @@ func (s *Store) Keep(ctx context.Context, npmCache string, lock []byte) error {
 			return fmt.Errorf("keeping downloads: %w", err)
 		}
 	}
+	if err := s.keepAnswers(from, unplaced(lock)); err != nil {
+		return err
+	}
 	return s.sweep()
 }
 
@@ -136,11 +153,10 @@ func (s *Store) keep(from *os.Root, of sum) error {
 	if err != nil || !info.Mode().IsRegular() || info.Size() > s.limit || s.has(of, info.Size()) {
 		return nil
 	}
-	aside := filepath.Join(s.dir, newName)
-	if err := errors.Join(os.MkdirAll(aside, 0o755), os.MkdirAll(filepath.Dir(s.path(of)), 0o755)); err != nil {
+	if err := os.MkdirAll(filepath.Dir(s.path(of)), 0o755); err != nil {
 		return err
 	}
-	out, err := os.CreateTemp(aside, "")
+	out, err := s.create()
 	if err != nil {
 		return err
 	}
@@ -154,6 +170,15 @@ func (s *Store) keep(from *os.Root, of sum) error {
 		return nil
 	}
 	return os.Rename(out.Name(), s.path(of))
+}
+
+// create makes a file that gets its name when it is whole.
+func (s *Store) create() (*os.File, error) {
+	aside := filepath.Join(s.dir, newName)
+	if err := os.MkdirAll(aside, 0o755); err != nil {
+		return nil, err
+	}
+	return os.CreateTemp(aside, "")
 }
 
 // has reports whether a file is here whole. One that npm had to download once more, though

@@ -52,7 +52,7 @@ func put(t *testing.T, dir string, of sum, content string) string {
 
 func lend(t *testing.T, s *Store, dir string, lock []byte) int {
 	t.Helper()
-	n, err := s.Lend(dir, lock)
+	n, _, err := s.Lend(dir, lock)
 	require.NoError(t, err)
 	return n
 }
@@ -196,7 +196,7 @@ func TestManyAtOnce(t *testing.T) {
 		dir := cacheOf(t, files...)
 		all.Go(func() {
 			for range 5 {
-				if _, err := s.Lend(t.TempDir(), lock); !assert.NoError(t, err) {
+				if _, _, err := s.Lend(t.TempDir(), lock); !assert.NoError(t, err) {
 					return
 				}
 				if !assert.NoError(t, New(s.dir, s.limit).Keep(t.Context(), dir, lock)) {

@@ -83,8 +83,7 @@ func (b *Builder) installAnew(ctx context.Context, keys modulesKeys) error {
 	if err := b.unmark(); err != nil {
 		return err
 	}
-	b.lendDownloads()
-	if err := b.runInstall(ctx); err != nil {
+	if err := b.believing(ctx, func(b *Builder) error { return b.runInstall(ctx) }); err != nil {
 		return err
 	}
 	if err := b.markInstalled(keys.own); err != nil {
