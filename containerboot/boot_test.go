@@ -162,6 +162,14 @@ func TestFailures(t *testing.T) {
 			site:  build("console.log('so far so good')\nthrow new Error('the oven is cold')"),
 			phase: bootapi.PhaseBuilding, cause: "The build failed: build.mjs line 2: Error: the oven is cold", detail: "so far so good", exit: 13,
 		},
+		"a package.json that leads to something without end": {
+			site: plainSite, claim: func(c *bootapi.Claim) { c.Site.Install = "ln -sf /dev/zero package.json" },
+			phase: bootapi.PhaseBuilding, cause: "This repository has no package.json in its root folder.", exit: 13,
+		},
+		"a package.json that keeps its reader waiting": {
+			site: plainSite, claim: func(c *bootapi.Claim) { c.Site.Install = "rm package.json && mkfifo package.json" },
+			phase: bootapi.PhaseBuilding, cause: "This repository has no package.json in its root folder.", exit: 13,
+		},
 		"no build script": {
 			site:  with(plainSite, map[string]string{"package.json": `{"name":"site"}`}),
 			phase: bootapi.PhaseBuilding, cause: `The package.json in its root folder has no "build" script.`, exit: 13,
