@@ -18,7 +18,7 @@ const (
 
 func validateRepository(fs *faults, c Client, rules Rules) {
 	r := c.Repository
-	if err := checkRepositoryURL(r.URL, rules.AllowFile); err != nil {
+	if err := CheckRepositoryURL(r.URL, rules.AllowFile); err != nil {
 		fs.add("repository.url", err.Error())
 	}
 	if err := CheckBranch(r.Branch); err != nil {
@@ -41,9 +41,11 @@ var (
 	errURLPrivate = errors.New("is at a private address, which the operator does not allow")
 )
 
-// checkRepositoryURL lets through what git will read as the one thing it looks like:
-// nothing that could be an option, a remote helper ("ext::…") or a local path.
-func checkRepositoryURL(raw string, allowLocal bool) error {
+// CheckRepositoryURL lets through what git will read as the one thing it looks like:
+// nothing that could be an option, a remote helper ("ext::…") or a local path; and no
+// file: URL or private address unless these are allowed. Its error goes on after the
+// URL's name ("must not …").
+func CheckRepositoryURL(raw string, allowLocal bool) error {
 	switch {
 	case raw == "":
 		return errors.New("must not be empty")

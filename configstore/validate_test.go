@@ -329,7 +329,7 @@ func TestRepositoryURLs(t *testing.T) {
 	}
 	for _, test := range tests {
 		for allow, want := range map[bool]string{false: test.want, true: test.wantLocal} {
-			err := checkRepositoryURL(test.url, allow)
+			err := CheckRepositoryURL(test.url, allow)
 			if want == "" {
 				require.NoError(t, err, "%q, local allowed: %v", test.url, allow)
 				continue

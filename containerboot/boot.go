@@ -165,6 +165,7 @@ func (x *session) rebuild(ctx context.Context, force bool) error {
 func (x *session) showContent(ctx context.Context) error {
 	prepared, err := x.tree.Prepare(ctx)
 	if err == nil {
+		x.missing.Store(&prepared.Warnings)
 		x.board.Content(prepared.Commit, prepared.Branch)
 	}
 	return err

@@ -112,6 +112,18 @@
 // in all are passed on, and the last 200 lines kept; what a build leaves, at most 2 GB. The
 // space that it takes on the way is bounded by the volumes only.
 //
+// # What is cloned
+//
+// The edit branch where the remote has it, else the configured one, without its history.
+// Submodules come along at their commits, and those of submodules, over https and ssh; the
+// repository's credentials are for its own server only. Their folders have no .git: they
+// are files of other repositories, so that what is changed there cannot be pushed. It is
+// kept in the cache, goes back into the folder when the session wakes, and a save's "note"
+// says so; a newer version of a submodule waits until the changes are gone. A submodule
+// that cannot be fetched leaves an empty folder; the log says which and why, and so does a
+// build that fails. It is tried again with every look at the remote. Of files in Git LFS
+// there are the placeholders only; that is said likewise.
+//
 // # What is built
 //
 // Node is of the version that build.nodeVersion of the configuration asks for, or else

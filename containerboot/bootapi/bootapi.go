@@ -341,4 +341,7 @@ type SaveResult struct {
 	// Conflicts are files that were changed elsewhere too, in ways that do not go together:
 	// they are as in the session, and the other version is in the branch's history.
 	Conflicts []string `json:"conflicts,omitempty"`
+	// Note is a sentence for an editor on what can be saved here only: changes within
+	// submodules.
+	Note string `json:"note,omitempty"`
 }

@@ -196,7 +196,7 @@ func (w *Worktree) importBundle(ctx context.Context, p place, path string, heads
 		}
 	}
 	if added {
-		if err := writeFile(filepath.Join(p.git, "shallow"), []byte(strings.Join(shallow, "\n")+"\n"), 0o644); err != nil {
+		if err := writeFile(filepath.Join(p.git, "shallow"), []byte(strings.Join(shallow, "\n")+"\n")); err != nil {
 			return failed("marking shallow commits", err)
 		}
 	}

@@ -63,7 +63,7 @@ func (w *Worktree) IgnoreBuildDirt(ctx context.Context) error {
 	}
 	data, err := json.Marshal(found)
 	if err == nil {
-		err = updateFile(filepath.Join(w.cfg.GitDir, dirtFile), data, 0o644)
+		err = updateFile(filepath.Join(w.cfg.GitDir, dirtFile), data)
 	}
 	if err != nil {
 		return failed("recording what the build changed", err)

@@ -71,7 +71,8 @@ func (d *drafting) isRefused() bool {
 
 // KeepDraft makes a draft of the workspace, in GitDir alone: neither the edit branch nor
 // the workspace and its .git are touched. It returns the draft for PushDraft, empty where
-// everything is on the remote or in the bundle already. Errors are of type *Error.
+// everything is on the remote or in the bundle already. What was changed within submodules
+// is bundled. Errors are of type *Error.
 func (w *Worktree) KeepDraft(ctx context.Context) (string, error) {
 	if err := w.lock.take(ctx); err != nil {
 		return "", err
@@ -103,7 +104,12 @@ func (w *Worktree) KeepDraft(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer snap.discard()
-	return w.draft(ctx, base, snap.tree)
+	draft, err := w.draft(ctx, base, snap.tree)
+	if err != nil {
+		return "", err
+	}
+	_, err = w.keepModules(ctx)
+	return draft, err
 }
 
 // draft makes a draft of a tree, unless the one before says the same and is delivered.

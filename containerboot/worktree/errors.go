@@ -51,6 +51,10 @@ var shallowRefused = regexp.MustCompile(`shallow update not allowed`)
 // otherHostKey is what ssh says where it does not trust a host.
 var otherHostKey = regexp.MustCompile(`(?i)host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED`)
 
+// notGiven is how a server refuses a single commit, because it does not have that or gives
+// branches and tags alone.
+var notGiven = regexp.MustCompile(`(?i)not our ref|unadvertised object|couldn't find remote ref`)
+
 // fault is a kind of failure at the remote: what stderr says, and what we say then.
 type fault struct {
 	pattern *regexp.Regexp
@@ -85,6 +89,10 @@ var faults = []fault{
 	{
 		regexp.MustCompile(`(?i)permission denied|authentication failed|could not read (username|password)|access denied|error: 40[13]|invalid credentials|terminal prompts disabled|protected branch|error in libcrypto|invalid format`),
 		"Access to the repository {url} was refused: its key or password may be missing, wrong, or not allowed to do this.", false,
+	},
+	{
+		regexp.MustCompile(`(?i)not our ref|unadvertised object`),
+		"The repository {url} does not have the commit that is wanted.", false,
 	},
 	{
 		regexp.MustCompile(`(?i)couldn't find remote ref|remote branch .* not found`),

@@ -36,14 +36,14 @@ const newSuffix = ".new-"
 func aside(path string) string { return path + newSuffix + rand.Text() }
 
 // writeFile writes a file beside path, has it on disk, and renames it into place.
-func writeFile(path string, data []byte, mode fs.FileMode) (err error) {
+func writeFile(path string, data []byte) (err error) {
 	tmp := aside(path)
 	defer func() {
 		if err != nil {
 			_ = os.Remove(tmp)
 		}
 	}()
-	if err := os.WriteFile(tmp, data, mode); err != nil {
+	if err := os.WriteFile(tmp, data, 0o644); err != nil {
 		return err
 	}
 	return moveFile(tmp, path)
@@ -70,11 +70,11 @@ func syncPath(path string) error {
 }
 
 // updateFile writes a file unless it has that content already.
-func updateFile(path string, data []byte, mode fs.FileMode) error {
+func updateFile(path string, data []byte) error {
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
 		return nil
 	}
-	return writeFile(path, data, mode)
+	return writeFile(path, data)
 }
 
 // copyIndex copies an index with its time: git takes a file that is as new as its index

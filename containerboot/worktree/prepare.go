@@ -136,16 +136,20 @@ func (w *Worktree) clone(ctx context.Context) (Prepared, error) {
 		return Prepared{}, err
 	}
 	head := begin.head
-	if err := w.checkout(ctx, staged, head); err != nil {
+	modules, err := w.submodules(ctx, staged, head, true)
+	if err != nil {
+		return Prepared{}, err
+	}
+	if err := w.checkout(ctx, staged, head, modules); err != nil {
 		return Prepared{}, err
 	}
 	if err := w.writeTree(ctx, staged, begin); err != nil {
 		return Prepared{}, err
 	}
-	unfetched := w.noteUnfetched(ctx, staged, head)
+	unfetched := w.noteUnfetched(ctx, staged, head, modules)
 	data, err := json.Marshal(w.state())
 	if err == nil {
-		err = writeFile(filepath.Join(staged.git, stateFile), data, 0o644)
+		err = writeFile(filepath.Join(staged.git, stateFile), data)
 	}
 	if err == nil {
 		err = w.makeRoom(ctx, staged.git, begin.tree)
@@ -194,7 +198,7 @@ func (w *Worktree) writeExcludes(gitDir string) error {
 	if err := os.MkdirAll(filepath.Join(gitDir, "info"), 0o755); err != nil {
 		return err
 	}
-	return updateFile(filepath.Join(gitDir, "info", "exclude"), w.excludes(), 0o644)
+	return updateFile(filepath.Join(gitDir, "info", "exclude"), w.excludes())
 }
 
 // Exclude puts other patterns in the place of Config.Exclude.
@@ -285,9 +289,9 @@ func (w *Worktree) readRef(gitDir, ref string) (string, error) {
 	return commit, nil
 }
 
-// checkout writes the files of head to p.work, which does not exist yet, with a .git of
-// its own, and the index of p.git to go with them.
-func (w *Worktree) checkout(ctx context.Context, p place, head string) error {
+// checkout writes the files of head and of its submodules to p.work, which does not exist
+// yet, with a .git of its own, and the indexes to go with them.
+func (w *Worktree) checkout(ctx context.Context, p place, head string, modules []submodule) error {
 	if err := os.Mkdir(p.work, 0o755); err != nil {
 		return failed("making the workspace", err)
 	}
@@ -298,11 +302,17 @@ func (w *Worktree) checkout(ctx context.Context, p place, head string) error {
 	if _, err := w.git(ctx, p, stdio{}, "read-tree", "--reset", "-u", head); err != nil {
 		return err
 	}
+	if err := w.checkoutModules(ctx, p, modules); err != nil {
+		return err
+	}
 	if w.cfg.RunAs != nil {
 		if err := w.chown(p.work); err != nil {
 			return failed("giving the workspace to its user", err)
 		}
 		if _, err := w.git(ctx, p, stdio{}, "update-index", "-q", "--refresh"); err != nil {
+			return err
+		}
+		if err := w.refreshModules(ctx, p); err != nil {
 			return err
 		}
 	}
@@ -334,12 +344,17 @@ func (w *Worktree) recheckout(ctx context.Context) error {
 			w.cfg.Log("The work in progress could not be restored: " + err.Error())
 		}
 	}
-	if err := w.checkout(ctx, staged, begin.head); err != nil {
+	modules, err := w.submodules(ctx, staged, begin.head, true)
+	if err != nil {
+		return err
+	}
+	if err := w.checkout(ctx, staged, begin.head, modules); err != nil {
 		return err
 	}
 	if err := w.writeTree(ctx, staged, begin); err != nil {
 		return err
 	}
+	w.noteUnfetched(ctx, staged, begin.head, modules)
 	if begin.head != head {
 		if err := w.setRefs(ctx, staged, w.editRef(), begin.head); err != nil {
 			return err

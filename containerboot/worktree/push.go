@@ -130,7 +130,7 @@ func (w *Worktree) deepen(ctx context.Context) error {
 	if len(left) == 0 {
 		err = os.Remove(path)
 	} else {
-		err = writeFile(path, []byte(strings.Join(left, "\n")+"\n"), 0o644)
+		err = writeFile(path, []byte(strings.Join(left, "\n")+"\n"))
 	}
 	if err != nil {
 		return failed("marking shallow commits", err)

@@ -45,6 +45,7 @@ func TestWorkspaceBelongsToItsUser(t *testing.T) {
 		}))
 	}
 
+	r.withTheme()
 	w := r.prepared()
 	owned()
 	assert.Empty(t, asUser("status", "--porcelain"))
@@ -63,6 +64,18 @@ func TestWorkspaceBelongsToItsUser(t *testing.T) {
 	assert.True(t, changed)
 	owned()
 	assert.Empty(t, asUser("status", "--porcelain"))
+
+	newer := r.repository("theme.git", map[string]string{"new/theme.css": "newer"})
+	dir := t.TempDir()
+	git(t, "/", "clone", "-q", "-b", editBranch, r.remote, dir)
+	git(t, dir, "update-index", "--cacheinfo", "160000,"+newer+",packages/theme")
+	git(t, dir, "commit", "-qm", "a newer theme")
+	git(t, dir, "push", "-q", "origin", editBranch)
+	changed, err = w.SyncRemote(t.Context())
+	require.NoError(t, err)
+	assert.True(t, changed)
+	assert.Equal(t, "newer", r.read("packages/theme/new/theme.css"))
+	owned()
 
 	info, err := os.Stat(r.cfg.GitDir)
 	require.NoError(t, err)

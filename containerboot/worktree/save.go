@@ -70,7 +70,14 @@ func (w *Worktree) Save(ctx context.Context, message string) (bootapi.SaveResult
 	if err := w.spendDraft(ctx, head); err != nil {
 		return bootapi.SaveResult{}, err
 	}
-	return w.deliver(ctx, head)
+	result, err := w.deliver(ctx, head)
+	if err != nil {
+		return result, err
+	}
+	keeping, cancel := bundleContext(ctx)
+	defer cancel()
+	result.Note, err = w.keepModules(keeping)
+	return result, err
 }
 
 // commit brings the edit branch up to date with the workspace and returns its head.

@@ -3,6 +3,8 @@ package worktree
 import (
 	"bytes"
 	"context"
+	"crypto/sha1" //nolint:gosec // git's own naming of objects
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +13,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -33,7 +36,8 @@ type snapshot struct {
 func (s snapshot) discard() { _ = os.Remove(s.index) }
 
 // ContentKey identifies the files that would be built: the name of the git tree that
-// Save would make of them. It is HEAD's tree where nothing is unsaved.
+// Save would make of them. It is HEAD's tree where nothing is unsaved. Changes within
+// submodules, which Save cannot push, make it another.
 func (w *Worktree) ContentKey(ctx context.Context) (string, error) {
 	if err := w.lock.take(ctx); err != nil {
 		return "", err
@@ -49,7 +53,26 @@ func (w *Worktree) ContentKey(ctx context.Context) (string, error) {
 	}
 	defer snap.discard()
 	w.keyTree = snap.tree
-	return snap.tree, nil
+	return w.withModules(ctx, snap.tree)
+}
+
+// withModules is a key of a tree and of what was changed within its submodules, whose
+// commits the tree names.
+func (w *Worktree) withModules(ctx context.Context, tree string) (string, error) {
+	placed, err := readModules(w.cfg.GitDir)
+	if err != nil {
+		return "", err
+	}
+	changed, err := w.changedModules(ctx, placed)
+	if err != nil || len(changed) == 0 {
+		return tree, err
+	}
+	h := sha1.New() //nolint:gosec // as git names objects
+	fmt.Fprintf(h, "%s\n", tree)
+	for _, name := range slices.Sorted(maps.Keys(changed)) {
+		fmt.Fprintf(h, "%s %q\n", changed[name], name)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // snapshot makes a tree of p.work: of base, where given, else of the index, brought up

@@ -24,7 +24,8 @@ type forwarding struct {
 // moved along to them. It is only where that is a fast-forward, nothing was committed in
 // the workspace meanwhile, and no file that would change has unsaved work in it. Where
 // the remote has no edit branch and the session no commits of its own, the workspace
-// follows Config.Branch, also to a rewritten history. While it waits for the remote it
+// follows Config.Branch, also to a rewritten history. Submodules that could not be fetched
+// are tried again, which also counts as a change where it helps. While it waits for the remote it
 // keeps nobody else waiting; what was saved meanwhile goes first. Errors are of type
 // *Error.
 func (w *Worktree) SyncRemote(ctx context.Context) (changed bool, err error) {
@@ -38,8 +39,11 @@ func (w *Worktree) SyncRemote(ctx context.Context) (changed bool, err error) {
 	}
 	defer w.fetching.Store(false)
 	f, err := w.fetchNewer(ctx, before)
-	if err != nil || f.To == "" {
+	if err != nil {
 		return false, err
+	}
+	if f.To == "" {
+		return w.retryModules(ctx, before)
 	}
 
 	if err := w.lock.take(ctx); err != nil {
@@ -125,7 +129,8 @@ func (w *Worktree) fetchNewer(ctx context.Context, at heads) (forwarding, error)
 	if f.To, err = w.readRef(w.cfg.GitDir, refIncoming); err != nil { // it may have moved since
 		return forwarding{}, failed("reading what was fetched", err)
 	}
-	return f, nil
+	_, err = w.submodules(ctx, w.own(), f.To, true)
+	return f, err
 }
 
 // forward moves branch and files from one commit to another where nothing is lost by it.
@@ -186,12 +191,17 @@ func (w *Worktree) moveFiles(ctx context.Context, f forwarding) (bool, error) {
 	}
 	data, err := json.Marshal(f)
 	if err == nil {
-		err = writeFile(filepath.Join(w.cfg.GitDir, forwardFile), data, 0o644)
+		err = writeFile(filepath.Join(w.cfg.GitDir, forwardFile), data)
 	}
 	if err != nil {
 		return false, failed("noting the fast-forward", err)
 	}
 	if _, err := w.git(ctx, p, stdio{}, "read-tree", "-m", "-u", f.From, f.To); err != nil {
+		if diskIsFull(err) {
+			if undoing := w.undoForward(ctx, v, f); undoing != nil {
+				w.cfg.Log("The newer files could not be taken back: " + undoing.Error())
+			}
+		}
 		return false, err
 	}
 	return true, w.keepIndex(v)
@@ -246,9 +256,56 @@ func (w *Worktree) finishRefs(ctx context.Context, f forwarding) error {
 	if err := w.setRefs(ctx, w.own(), refs...); err != nil {
 		return err
 	}
-	w.noteUnfetched(ctx, w.own(), f.To)
+	modules, err := w.moveModules(ctx, f.To)
+	if err != nil {
+		return err
+	}
+	w.noteUnfetched(ctx, w.own(), f.To, modules)
 	if client := w.readClientHead(); client.commit == f.From {
 		w.followClient(client, f.To)
+	}
+	if err := os.Remove(filepath.Join(w.cfg.GitDir, forwardFile)); err != nil {
+		return failed("ending the fast-forward", err)
+	}
+	return nil
+}
+
+// undoForward takes back what a fast-forward did to the files before the disk was full: a
+// build would take half a file for a whole one. Where that fails too, the fast-forward
+// goes on once there is room.
+func (w *Worktree) undoForward(ctx context.Context, v *visit, f forwarding) error {
+	out, err := w.diff(ctx, f.From, f.To)
+	if err != nil {
+		return err
+	}
+	work, err := os.OpenRoot(w.cfg.Dir)
+	if err != nil {
+		return failed("opening the workspace", err)
+	}
+	defer work.Close()
+	var old strings.Builder
+	for c := range changes(out) {
+		now, err := fileObject(filepath.Join(w.cfg.Dir, c.path))
+		if err != nil || now.Object == c.oldObject || isFolder(work, c.path) {
+			continue
+		}
+		if now.Object != "" {
+			if now.Object != c.object && !w.begins(ctx, c.path, f.To) {
+				continue // somebody's work
+			}
+			if err := work.Remove(c.path); err != nil {
+				return failed("removing half a file", err)
+			}
+		}
+		if c.status != "A" {
+			old.WriteString(c.path + "\x00")
+		}
+	}
+	if _, err := w.git(ctx, v.place, stdio{}, "read-tree", "--reset", f.From); err != nil {
+		return err
+	}
+	if _, err := w.git(ctx, v.place, stdio{in: strings.NewReader(old.String())}, "checkout-index", "-f", "-q", "-u", "-z", "--stdin"); err != nil {
+		return err
 	}
 	if err := os.Remove(filepath.Join(w.cfg.GitDir, forwardFile)); err != nil {
 		return failed("ending the fast-forward", err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,6 +26,8 @@ const (
 // unfetched is what of a commit is not in the workspace: paths, as git names them.
 type unfetched struct {
 	Submodules []string `json:"submodules,omitempty"`
+	// Why says of each of Submodules, and of those that are not as they should be, why.
+	Why map[string]string `json:"why,omitempty"`
 	// Listed are those of Submodules that .gitmodules named.
 	Listed []string `json:"listed,omitempty"`
 	LFS    []string `json:"lfs,omitempty"`
@@ -34,8 +37,12 @@ type unfetched struct {
 func (u unfetched) warnings() []string {
 	var list []string
 	if len(u.Submodules) > 0 {
-		list = append(list, "The repository includes other repositories (submodules), which are not supported here yet: these folders are empty: "+
-			enumerate(u.Submodules)+".")
+		list = append(list, "The repository includes other repositories (submodules) that could not be fetched, so these folders are empty: "+
+			u.explain(u.Submodules)+".")
+	}
+	old := slices.DeleteFunc(slices.Sorted(maps.Keys(u.Why)), func(name string) bool { return slices.Contains(u.Submodules, name) })
+	if len(old) > 0 {
+		list = append(list, "These folders are other repositories (submodules), and not at the version that is wanted: "+u.explain(old)+".")
 	}
 	if len(u.LFS) > 0 {
 		list = append(list, "Some files are kept in Git LFS, which is not supported here yet: the site gets placeholders in place of "+
@@ -44,10 +51,17 @@ func (u unfetched) warnings() []string {
 	return list
 }
 
-func enumerate(paths []string) string {
+func enumerate(paths []string) string { return unfetched{}.explain(paths) }
+
+// explain lists paths, each with its reason if there is one.
+func (u unfetched) explain(paths []string) string {
 	var names []string
 	for _, p := range paths[:min(len(paths), namedFiles)] {
-		names = append(names, printable(p))
+		name := printable(p)
+		if why := u.Why[p]; why != "" {
+			name += " (" + why + ")"
+		}
+		names = append(names, name)
 	}
 	text := strings.Join(names, ", ")
 	if more := len(paths) - namedFiles; more > 0 {
@@ -59,12 +73,12 @@ func enumerate(paths []string) string {
 // noteUnfetched finds what of a commit that was just checked out to p.work is missing
 // there, logs and records it. The session works without the record, so a failure is only
 // logged.
-func (w *Worktree) noteUnfetched(ctx context.Context, p place, commit string) unfetched {
-	u, err := w.findUnfetched(ctx, p, commit)
+func (w *Worktree) noteUnfetched(ctx context.Context, p place, commit string, modules []submodule) unfetched {
+	u, err := w.findUnfetched(ctx, p, commit, modules)
 	if err == nil {
 		var data []byte
 		if data, err = json.Marshal(u); err == nil {
-			err = updateFile(filepath.Join(p.git, unfetchedFile), data, 0o644)
+			err = updateFile(filepath.Join(p.git, unfetchedFile), data)
 		}
 	}
 	if err != nil {
@@ -91,7 +105,7 @@ func readUnfetched(gitDir string) (unfetched, error) {
 	return u, nil
 }
 
-func (w *Worktree) findUnfetched(ctx context.Context, p place, commit string) (u unfetched, err error) {
+func (w *Worktree) findUnfetched(ctx context.Context, p place, commit string, modules []submodule) (u unfetched, err error) {
 	out, err := w.git(ctx, p, stdio{}, "ls-tree", "-r", "-l", "-z", commit)
 	if err != nil {
 		return u, err
@@ -111,9 +125,6 @@ func (w *Worktree) findUnfetched(ctx context.Context, p place, commit string) (u
 			continue
 		}
 		if f[1] == "commit" {
-			if isVacant(work, name) {
-				u.Submodules = append(u.Submodules, name)
-			}
 			continue
 		}
 		if filepath.Base(name) == ".gitattributes" && !usesLFS {
@@ -129,6 +140,18 @@ func (w *Worktree) findUnfetched(ctx context.Context, p place, commit string) (u
 			data, err := readSmall(work, name, lfsSizeLimit)
 			return err != nil || !bytes.HasPrefix(data, []byte(lfsPrefix))
 		})
+	}
+	for _, m := range modules {
+		if m.fault == "" {
+			continue
+		}
+		if u.Why == nil {
+			u.Why = map[string]string{}
+		}
+		u.Why[m.path] = m.fault
+		if isVacant(work, m.path) {
+			u.Submodules = append(u.Submodules, m.path)
+		}
 	}
 	if len(u.Submodules) > 0 {
 		listed := listedSubmodules(work)

@@ -44,7 +44,7 @@ func TestWhatIsNotFetchedIsNamed(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, p.Warnings, 2)
 	assert.Contains(t, p.Warnings[0], "submodules")
-	assert.Contains(t, p.Warnings[0], "stray, theme.")
+	assert.Contains(t, p.Warnings[0], "stray (there is no URL of it in .gitmodules), theme (its URL must be")
 	assert.Contains(t, p.Warnings[1], "Git LFS")
 	assert.Contains(t, p.Warnings[1], "img/a.png")
 	assert.Contains(t, p.Warnings[1], "and 2 more")

@@ -25,7 +25,11 @@
 // somebody's work is deleted: a workspace of unknown origin is moved aside to
 // {Dir}.kept-{time}, a bundle of work that a session lacks likewise.
 //
-// Submodules and the content of files in Git LFS are not fetched: see Prepared.Warnings.
+// Submodules are fetched at their commits, over https and ssh, those of submodules too.
+// Their folders have no .git: they are files that belong to other repositories, and what
+// is changed there is kept for the session but never pushed. One that cannot be fetched
+// leaves its folder empty, and the content of files in Git LFS is not fetched: see
+// Prepared.Warnings.
 //
 // It needs git 2.38 or newer, and for ssh an OpenSSH client of 7.6 or newer.
 package worktree
@@ -115,6 +119,8 @@ type Worktree struct {
 	// fetching: a SyncRemote without the lock speaks to the remote, so that its
 	// unfinished files are not a dead process's. Set true under lock only.
 	fetching atomic.Bool
+	// moduleFaults says why submodules could not be fetched: path → string.
+	moduleFaults sync.Map
 }
 
 // New returns the Worktree of a session, having checked the whole configuration. It
