@@ -45,7 +45,7 @@ func npxOf(args ...string) []string { return append([]string{"npx", "--yes"}, ar
 // astroWith is a site of Astro with more packages, its configuration and files.
 func astroWith(version, manifest, config string, files map[string]string) map[string]string {
 	return with(map[string]string{
-		".gitignore":            "dist/\nnode_modules/\n.astro/\n.yarn/\n.pnp.*\n.vercel/\n.netlify/\n",
+		".gitignore":            "dist/\nnode_modules/\n.astro/\n.yarn/\n.pnp.*\n",
 		"package.json":          `{"name":"site","private":true,"type":"module",` + strings.ReplaceAll(manifest, "ASTRO", `"astro":"`+version+`"`) + `}`,
 		"astro.config.mjs":      config,
 		"src/pages/index.astro": "<html><head><title>home</title></head><body><h1>home</h1></body></html><style>h1 { color: red }</style>",
@@ -313,7 +313,7 @@ export default { site: "https://www.example.com", vite: { plugins: [tailwind()] 
 		sites["a server for "+name] = realSite{files: adapter(name, "server", ""), cause: "This site is built for another host, by the adapter @astrojs/" + name}
 	}
 	sites["the development server of Astro 7.0"] = realSite{
-		files: astroWith("7.0.4", buildScript+`"dependencies":{ASTRO}`, "export default {};\n", nil),
+		files: astroWith("7.0.4", buildScript+`"dependencies":{ASTRO}`, "export default { trailingSlash: \"never\" };\n", nil),
 		claim: func(c *bootapi.Claim) { c.Site.Mode = "dev" },
 		check: shows("/", "home", "/session/s1/@vite/client"),
 	}

@@ -90,7 +90,7 @@ func NewProgram(c ProgramConfig) *Program {
 	p.proxy = &httputil.ReverseProxy{
 		Rewrite:        p.outgoing,
 		ModifyResponse: p.incoming,
-		Transport:      p,
+		Transport:      homePage{p},
 		FlushInterval:  -1,
 		BufferPool:     &buffers{},
 		// It tells of visitors who left, and of what the answer says.

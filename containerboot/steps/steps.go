@@ -42,9 +42,11 @@ const (
 	// session's folder.
 	homeName = "home"
 	npmName  = "npm"
-	// astroFolder is where Astro keeps what it generates, types and content.
-	astroFolder = ".astro"
 )
+
+// generated are folders in which Astro (types and content) and its adapters keep what they
+// generate.
+var generated = []string{".astro", ".vercel", ".netlify", ".wrangler"}
 
 // Config says what to build, where, and with what.
 type Config struct {
@@ -131,7 +133,7 @@ func (b *Builder) Close() { b.store.Close() }
 // the workspace and nobody wants to be saved. A build may find another output folder.
 func (b *Builder) Exclude() []string {
 	var patterns []string
-	for _, name := range []string{b.output, astroFolder} {
+	for _, name := range append([]string{b.output}, generated...) {
 		rel, err := filepath.Rel(b.cfg.Workspace, filepath.Join(b.dir, name))
 		if err == nil && rel != "." {
 			patterns = append(patterns, "/"+filepath.ToSlash(rel)+"/")
