@@ -83,10 +83,13 @@ func (o output) networkFault(message string) (networkFault, bool) {
 			return networkFault{fmt.Sprintf("the certificate of %s is not trusted (%s).", whose, strings.ToLower(m)), false}, true
 		}
 	}
-	if host == "" {
-		return networkFault{}, false
+	switch why := o.why(); {
+	case host != "":
+		return networkFault{fmt.Sprintf("the host %s on the network does not answer%s.", host, why), true}, true
+	case why != "":
+		return networkFault{"a host on the network does not answer" + why + ".", true}, true
 	}
-	return networkFault{fmt.Sprintf("the host %s on the network does not answer%s.", host, o.why()), true}, true
+	return networkFault{}, false
 }
 
 // registrySilent says that the package registry did not answer, and which one.

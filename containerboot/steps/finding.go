@@ -36,7 +36,7 @@ func findingIn(lines []string) finding {
 	}
 	for i, line := range slices.Backward(lines) {
 		if errorLine.MatchString(line) || thrown.MatchString(line) && i+1 < len(lines) && strings.HasPrefix(lines[i+1], "    at ") {
-			return finding{line, thrownAt(lines[:i])}
+			return finding{line, thrownAt(lines[:i], lines[i+1:])}
 		}
 	}
 	last, complains := lastComplaint(lines, complaint.MatchString)
@@ -63,11 +63,25 @@ func lastComplaint(lines []string, is func(string) bool) (last, complains string
 	return last, ""
 }
 
-// thrownAt is the file and line that Node prints above an uncaught error.
-func thrownAt(lines []string) spot {
-	for _, line := range slices.Backward(lastOf(lines, 6)) {
+// stackFrame is a line of a stack, with a file.
+var stackFrame = regexp.MustCompile(`^\s+at (?:.*[ (])?(?:file://)?(/[^\s():]+):(\d+):\d+\)?(?: \{)?$`)
+
+// thrownAt is the file and line that Node prints above an uncaught error, or else the
+// first of its stack that is not a package's.
+func thrownAt(above, below []string) spot {
+	for _, line := range slices.Backward(lastOf(above, 6)) {
 		if s := spotOf(line); s.file != "" {
 			return s
+		}
+	}
+	for _, line := range below {
+		if !strings.HasPrefix(strings.TrimSpace(line), "at ") {
+			break
+		}
+		if m := stackFrame.FindStringSubmatch(line); m != nil {
+			if s := newSpot(m[1], m[2]); s.file != "" {
+				return s
+			}
 		}
 	}
 	return spot{}

@@ -55,6 +55,9 @@ func (b *Builder) placeOf(s spot) string {
 	if strings.HasPrefix(file, "/") || strings.HasPrefix(file, "../") {
 		file = "" // of the machine, not of the site
 	}
+	if strings.HasPrefix(file, filepath.ToSlash(b.output)+"/") {
+		file = "" // it was made of what is in the site
+	}
 	switch {
 	case file != "" && s.line > 0 && b.hasLine(file, s.line):
 		file = fmt.Sprintf("%s line %d", file, s.line)
