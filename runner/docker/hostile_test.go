@@ -222,6 +222,7 @@ func TestHostileSiteIsContained(t *testing.T) {
 	for kind, cause := range map[string]string{
 		"fork": "The build failed: it started too many processes.", "fill": "The disk is full.", "files": "The disk is full.",
 		"memory": "There was not enough memory: the limit is 512 MB.",
+		"huge":   `The build left 2097152 MB in the folder "dist", of which 2097152 MB are huge.bin: at most 2048 MB can be served.`,
 	} {
 		_, status := d.exec(c, "echo "+kind+" >/session/workspace/kind")
 		require.Zero(t, status)

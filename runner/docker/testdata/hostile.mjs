@@ -45,6 +45,13 @@ if (kind === "memory") {
 	for (const all = []; ; ) all.push(Buffer.alloc(16 << 20, 1));
 }
 
+if (kind === "huge") {
+	fs.mkdirSync("dist", { recursive: true });
+	fs.writeFileSync("dist/index.html", "huge");
+	fs.ftruncateSync(fs.openSync("dist/huge.bin", "w"), 2 ** 41); // more than any disk has
+	process.exit(0);
+}
+
 const report = { uid: String(process.getuid()) };
 async function attempt(name, how) {
 	try {
@@ -248,7 +255,7 @@ for (const [name, target] of Object.entries({
 	fs.symlinkSync(target, `dist/${name}`);
 }
 execFileSync("mkfifo", ["-m", "666", "dist/pipe.txt"]);
-fs.ftruncateSync(fs.openSync("dist/huge.bin", "w"), 2 ** 41); // more than any disk has
+fs.ftruncateSync(fs.openSync("dist/hole.bin", "w"), 2 ** 26); // it is read once more, with all that can be
 await new Promise((done) => net.createServer().listen("dist/socket.txt", done));
 
 // More than anybody wants to read.
