@@ -231,6 +231,45 @@ func startDev(t *testing.T, session *harness.Session) (url, tree string) {
 	return url, tree
 }
 
+// TestAstro7ThroughTheEdge serves a site of a newer Astro, for which this machine's Node
+// may be too old, by its own server and by its development server.
+func TestAstro7ThroughTheEdge(t *testing.T) {
+	if os.Getenv("TORTURE") == "" {
+		t.Log("TORTURE=1 runs it: it installs and builds a site, and fetches a Node")
+		return
+	}
+	newer := t.TempDir()
+	require.NoError(t, os.CopyFS(newer, os.DirFS(astroFixture)))
+	require.NoError(t, os.Remove(filepath.Join(newer, "package-lock.json")))
+	manifest := filepath.Join(newer, "package.json")
+	text, err := os.ReadFile(manifest)
+	require.NoError(t, err)
+	text = regexp.MustCompile(`("@astrojs/node"|"@astrojs/preact"|"astro"): "[\d.]+"`).ReplaceAllFunc(text, func(pin []byte) []byte {
+		name, _, _ := strings.Cut(string(pin), ":")
+		return []byte(name + `: "^` + map[string]string{`"@astrojs/node"`: "11", `"@astrojs/preact"`: "6", `"astro"`: "7"}[name] + `"`)
+	})
+	require.NoError(t, os.WriteFile(manifest, text, 0o600))
+
+	e := harness.New(t, harness.Options{})
+	sites := make(map[string]*harness.Site)
+	for _, mode := range []string{"server", "dev"} {
+		sites[mode] = e.NewSite("newer-"+mode, harness.SiteOptions{From: newer, Client: func(c map[string]any) {
+			c["build"] = map[string]any{"mode": mode}
+		}})
+	}
+	e.Start()
+	browser := newBrowser(t)
+	for mode, site := range sites {
+		session := e.CreateSession(site)
+		session.Open()
+		x := openDev(openTab(browser, t, mode), session.Workspace(), fmt.Sprintf("http://%s:%d%s", site.Host, e.HTTPPort, session.Path("/")))
+		if mode == "dev" {
+			x.editAll(1)
+		}
+		reachesItself(x.tab, e, session)
+	}
+}
+
 // TestServerThroughTheEdge serves a site by its own server, and refuses one that its own
 // health check finds broken, though its home page answers 200.
 func TestServerThroughTheEdge(t *testing.T) {
