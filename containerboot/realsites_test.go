@@ -280,16 +280,6 @@ export default { site: "https://www.example.com", vite: { plugins: [tailwind()] 
 			files: astroWith("^5.0.0", `"packageManager":"yarn@4.9.2",`+buildScript+`"dependencies":{ASTRO}`, "export default {};\n", nil),
 			lock:  "yarn.lock", make: npxOf("-p", "@yarnpkg/cli-dist@4.9.2", "yarn", "install", "--mode=update-lockfile"), dist: "dist",
 		},
-		"hooks, patches, overrides and strict engines": {
-			files: astroWith("^5.0.0", buildScript+`"engines":{"node":">=20","npm":"10.x"},"overrides":{"sharp":"^0.34.0"},"dependencies":{ASTRO,"left-pad":"1.3.0"},"devDependencies":{"husky":"^9","patch-package":"^8"}`,
-				"export default {};\n", map[string]string{
-					".npmrc":                       "engine-strict=true\n",
-					"patches/left-pad+1.3.0.patch": "diff --git a/node_modules/left-pad/index.js b/node_modules/left-pad/index.js\n--- a/node_modules/left-pad/index.js\n+++ b/node_modules/left-pad/index.js\n@@ -3,6 +3,7 @@\n  * To Public License, Version 2, as published by Sam Hocevar. See\n  * http://www.wtfpl.net/ for more details. */\n 'use strict';\n+module.exports.patched = 'patched';\n module.exports = leftPad;\n \n var cache = [\n",
-					"src/pages/index.astro":        "---\nimport pad from 'left-pad';\n---\n<h1>{pad('x', 5, '-')} {pad.patched} {process.env.npm_config_user_agent}</h1>",
-				}),
-			lock: "package-lock.json", make: npxOf("npm@10", "install", "--package-lock-only", "--ignore-scripts"), dist: "dist",
-			check: shows("/", "----x patched npm/10."),
-		},
 		"Starlight": {
 			files: astroWith("^7.0.0", buildScript+`"dependencies":{ASTRO,"@astrojs/starlight":"latest","sharp":"^0.34.0"}`,
 				"import starlight from '@astrojs/starlight';\nexport default { integrations: [starlight({ title: 'Docs', lastUpdated: true })] };\n", map[string]string{
