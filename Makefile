@@ -5,7 +5,8 @@
 # make test    every test, end to end too; installs what they need
 # make torture what repeats hundreds of times, in full
 # make bench   the cost of the proxy and of many sessions, in calls to the store too,
-#              the wake times, and how soon containerboot listens
+#              the wake times, how soon containerboot listens, and how soon it serves a
+#              site beside doing that by hand
 # make e2e     the end-to-end tests alone
 # make fuzz    each fuzz test for FUZZTIME (30s)
 # make lint    golangci-lint
