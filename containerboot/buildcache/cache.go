@@ -59,9 +59,15 @@ func New(dir string, limits Limits) *Cache {
 
 // marker tells a whole entry from anything else.
 type marker struct {
-	Key   string `json:"key"`
-	Files int    `json:"files"`
-	Bytes int64  `json:"bytes"`
+	Key string `json:"key"`
+	content
+}
+
+// content is what a folder holds.
+type content struct {
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
+	Links int   `json:"links,omitempty"` // symbolic ones
 }
 
 // Entry is a cached folder in use: it stays until Release.
@@ -139,33 +145,40 @@ func openLock(path string) (*os.File, error) {
 var errBroken = errors.New("cache entry is not whole")
 
 func (e *Entry) verify(key string) error {
+	// What lies behind a link is not what was put here.
+	for name, kind := range map[string]fs.FileMode{"": fs.ModeDir, filesName: fs.ModeDir, markerName: 0, lockName: 0} {
+		if info, err := os.Lstat(filepath.Join(e.dir, name)); err != nil || info.Mode().Type() != kind {
+			return errBroken
+		}
+	}
 	data, err := os.ReadFile(filepath.Join(e.dir, markerName))
 	if err != nil || json.Unmarshal(data, &e.mark) != nil || e.mark.Key != key {
 		return errBroken
 	}
-	files, bytes, err := measure(e.Dir())
-	if err != nil || files != e.mark.Files || bytes != e.mark.Bytes {
+	if is, err := measure(e.Dir()); err != nil || is != e.mark.content {
 		return errBroken
 	}
 	return nil
 }
 
-// measure counts the files and bytes below a folder.
-func measure(dir string) (files int, bytes int64, err error) {
+// measure counts what is below a folder.
+func measure(dir string) (c content, err error) {
 	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if d.Type().IsRegular() {
+		case d.Type() == fs.ModeSymlink:
+			c.Links++
+		case d.Type().IsRegular():
 			info, err := d.Info()
 			if err != nil {
 				return err
 			}
-			files, bytes = files+1, bytes+info.Size()
+			c.Files, c.Bytes = c.Files+1, c.Bytes+info.Size()
 		}
 		return nil
 	})
-	return files, bytes, err
+	return c, err
 }
 
 // names returns the entries of a key, oldest first.

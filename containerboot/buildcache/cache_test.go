@@ -170,6 +170,48 @@ func TestBrokenEntriesAreNeverUsed(t *testing.T) {
 	}
 }
 
+// TestLinksInThePlaceOfAnEntry puts links to an equal one where an entry was, or a part of it.
+func TestLinksInThePlaceOfAnEntry(t *testing.T) {
+	t.Parallel()
+	for name, part := range map[string]string{"entry": "", "files": filesName, "file": filesName + "/index.html", "marker": markerName, "lock": lockName} {
+		for kind, files := range map[string]map[string]string{"a site": {"index.html": "hello"}, "nothing": {}} {
+			if name == "file" && len(files) == 0 {
+				continue
+			}
+			t.Run(name+" of "+kind, func(t *testing.T) {
+				t.Parallel()
+				c, other := newCache(t), newCache(t)
+				src := folder(t, files)
+				var dirs []string
+				for _, c := range []*Cache{c, other} {
+					e, err := c.Put(t.Context(), "k", src, PutOptions{})
+					require.NoError(t, err)
+					e.Release()
+					dirs = append(dirs, e.dir)
+				}
+				require.NoError(t, os.RemoveAll(filepath.Join(dirs[0], part)))
+				require.NoError(t, os.Symlink(filepath.Join(dirs[1], part), filepath.Join(dirs[0], part)))
+				_, err := c.Get("k")
+				require.ErrorIs(t, err, ErrMiss)
+				_, err = os.Lstat(dirs[0])
+				require.ErrorIs(t, err, os.ErrNotExist, "it makes room for a whole one")
+				get(t, other, "k")
+			})
+		}
+	}
+}
+
+// TestLinkTooMany adds one to a site, of which none were kept.
+func TestLinkTooMany(t *testing.T) {
+	t.Parallel()
+	c := newCache(t)
+	e := put(t, c, "k", "hello", PutOptions{})
+	e.Release()
+	require.NoError(t, os.Symlink("/etc/hostname", filepath.Join(e.Dir(), "host")))
+	_, err := c.Get("k")
+	require.ErrorIs(t, err, ErrMiss)
+}
+
 func TestEviction(t *testing.T) {
 	t.Parallel()
 	c := New(filepath.Join(t.TempDir(), "cache"), Limits{Entries: 3, Bytes: 1 << 20})
@@ -236,10 +278,9 @@ func TestKilledWriters(t *testing.T) {
 		require.NoError(t, w.Process.Kill())
 		_ = w.Wait()
 
-		n, bytes, err := measure(get(t, c, "key").Dir())
+		is, err := measure(get(t, c, "key").Dir())
 		require.NoError(t, err)
-		assert.Equal(t, 200, n)
-		assert.Equal(t, int64(200*len("content")), bytes)
+		assert.Equal(t, content{Files: 200, Bytes: int64(200 * len("content"))}, is)
 	}
 	c.now = func() time.Time { return time.Now().Add(time.Hour) }
 	require.NoError(t, c.Sweep())

@@ -65,7 +65,7 @@ func (c *Cache) make(ctx context.Context, aside, key, src string, o PutOptions) 
 	if err := copyParts(ctx, e.Dir(), src, o); err != nil {
 		return fail(err)
 	}
-	if e.mark.Files, e.mark.Bytes, err = measure(e.Dir()); err != nil {
+	if e.mark.content, err = measure(e.Dir()); err != nil {
 		return fail(err)
 	}
 	data, err := json.Marshal(e.mark)
