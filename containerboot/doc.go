@@ -43,7 +43,12 @@
 //	                        not in it (git directory, home of the client's tools) lies
 //	                        beside it. Default: /workspace.
 //	CACHE_PATH              Folder of the caches, which the containers of many sessions
-//	                        may share; one folder per client in it. Default: /cache.
+//	                        may share; one folder per client in it. Default: /cache. A volume
+//	                        that several machines share must have locks of whole files (flock)
+//	                        that hold between them and end with a process or its machine,
+//	                        renames that replace at once, and symbolic links; no hard links.
+//	                        Where it is full a build is kept beside the workspace, for this
+//	                        session only.
 //	API_UPSTREAM            Origin (http://host:port) which gets the /api/ requests that
 //	                        containerboot does not answer. Default: the site gets them.
 //	KNOWN_HOSTS_FILE        File with the keys of ssh servers in OpenSSH's known_hosts form,

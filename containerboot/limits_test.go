@@ -1,6 +1,7 @@
 package containerboot_test
 
 import (
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,7 +46,8 @@ func fillDisk(t *testing.T, dir, size string) (enlarge func()) {
 	return func() { mount("-o", "remount,size=400m") }
 }
 
-// TestFullDisk has the disk full at each step; with room, the next start is a good one.
+// TestFullDisk has the disk full at each step; with room, the next start is a good one. What
+// the client's cache has no room for is served all the same.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	blob := strings.Repeat("0123456789abcdef", 1<<16) // 1 MB
@@ -71,7 +73,7 @@ func TestFullDisk(t *testing.T) {
 		},
 		"cache": {
 			site:  with(plainSite, map[string]string{"build.mjs": "import fs from 'node:fs'; fs.mkdirSync('dist', {recursive: true}); fs.writeFileSync('dist/index.html', Buffer.alloc(60 << 20, 'x'))"}),
-			small: "cache", size: "24m", phase: bootapi.PhaseBuilding,
+			small: "cache", size: "24m", phase: bootapi.PhaseReady,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -80,6 +82,21 @@ func TestFullDisk(t *testing.T) {
 			enlarge := fillDisk(t, filepath.Join(w.dir, tc.small), tc.size)
 			claim := w.claim("s1")
 			c, status := w.boot(claim)
+			if tc.phase == bootapi.PhaseReady {
+				require.Equal(t, tc.phase, status.Phase, "%+v", status.Failure)
+				c.says("keeping the build for the client's sessions failed")
+				c.says("no space left on device")
+				code, _ := c.get("/")
+				assert.Equal(t, http.StatusOK, code)
+				require.Zero(t, c.stop())
+				left, err := filepath.Glob(w.dir + "/cache/amelia/dist/*/*")
+				require.NoError(t, err)
+				assert.Empty(t, left)
+				enlarge()
+				claim.Epoch++
+				w.ready(claim)
+				return
+			}
 			require.Equal(t, bootapi.PhaseFailed, status.Phase)
 			assert.Equal(t, tc.phase, status.Failure.Phase)
 			assert.Equal(t, "The disk is full.", status.Failure.Cause)

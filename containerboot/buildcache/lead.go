@@ -20,7 +20,7 @@ const leadsName = "leads"
 const leadPoll = 100 * time.Millisecond
 
 // Lead is the right to make the entry of a key: whoever else wants to make it waits. It
-// ends with the process at the latest.
+// ends with the process at the latest. The zero value keeps nobody waiting.
 type Lead struct {
 	// Waited: another had it before, and may have made the entry.
 	Waited bool
@@ -105,6 +105,9 @@ func tryLead(path string) (*os.File, error) {
 
 // Wanted reports whether anybody waits.
 func (l *Lead) Wanted() bool {
+	if l.lock == nil {
+		return false
+	}
 	queue, err := os.Open(l.queue)
 	if err != nil {
 		return false
@@ -116,6 +119,9 @@ func (l *Lead) Wanted() bool {
 // Done lets the next one lead. It may be called again.
 func (l *Lead) Done() {
 	l.once.Do(func() {
+		if l.lock == nil {
+			return
+		}
 		if !l.Wanted() {
 			// Left behind they cost nothing but their names.
 			_ = errors.Join(os.Remove(l.queue), os.Remove(l.lock.Name()))

@@ -32,12 +32,17 @@ func (b *Builder) LeadBuild(ctx context.Context, content string) (waited bool, d
 	return lead.Waited, lead.Done, nil
 }
 
-// lead is the right to make an entry of a cache; see buildcache.Cache.Lead.
+// lead is the right to make an entry of a cache; see buildcache.Cache.Lead. In a cache where
+// no locks can be made, because its disk is full, nobody waits.
 func (b *Builder) lead(ctx context.Context, cache *buildcache.Cache, key string, phase bootapi.Phase, step string) (*buildcache.Lead, error) {
 	lead, err := cache.Lead(ctx, key, func() {
 		b.cfg.Board.Step(step)
 		b.cfg.Board.Log(phase, step)
 	})
+	if err != nil && ctx.Err() == nil && isDiskFull(err) {
+		b.cfg.Log.Warn("not waiting for other sessions", zap.Error(err))
+		return new(buildcache.Lead), nil
+	}
 	if err != nil {
 		return nil, b.explain(phase, "Waiting for another session failed", err)
 	}
@@ -132,8 +137,8 @@ var errNoScript = errors.New("build.command must say how the site is built")
 
 // Keep copies a build's output out of the workspace, where the next build will write,
 // and returns the copy, which never changes. content names what it was built from; it
-// is empty where that changed meanwhile, and the build is this session's only then.
-// replace makes it win over an earlier build of the same content. The caller must
+// is empty where that changed meanwhile, and the build is this session's only then, as it
+// is where the disk of the client's cache is full. replace makes it win over an earlier build of the same content. The caller must
 // release it.
 func (b *Builder) Keep(ctx context.Context, content string, replace bool) (*buildcache.Entry, error) {
 	const phase, what = bootapi.PhaseBuilding, "Keeping the build failed"
@@ -159,6 +164,11 @@ func (b *Builder) Keep(ctx context.Context, content string, replace bool) (*buil
 		return nil, err
 	}
 	entry, err := cache.Put(ctx, key, dir, buildcache.PutOptions{Replace: replace || content == ""})
+	if err != nil && cache != b.own && isDiskFull(err) {
+		b.cfg.Log.Warn("keeping the build for the client's sessions failed", zap.Error(err))
+		cache = b.own // the session's folder may be another volume
+		entry, err = cache.Put(ctx, keyOf("own"), dir, buildcache.PutOptions{Replace: true})
+	}
 	if err != nil {
 		return nil, b.explain(phase, what, err)
 	}
