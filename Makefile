@@ -60,7 +60,7 @@ e2e: build .cache/gotest needed
 
 .PHONY: torture
 torture: build .cache/gotest needed
-	@TORTURE=1 .cache/gotest -race -count=1 -timeout=60m $(if $(RUN),-run='$(RUN)') -- ./e2e -- ./e2e/many -- ./sessions/... -- ./containerboot
+	@TORTURE=1 .cache/gotest -race -count=1 -timeout=60m $(if $(RUN),-run='$(RUN)') -- ./e2e -- ./e2e/many -- ./sessions/... -- ./containerboot ./containerboot/site
 
 .PHONY: bench
 bench: build needed
