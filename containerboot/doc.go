@@ -181,7 +181,8 @@
 // server: what Astro's Node adapter (standalone) leaves. server/entry.mjs is run by node
 // in the site's folder, from a copy, at the HOST and PORT of its environment, which is
 // otherwise that of a build. Files of client/ are served from there; all else goes to
-// the server, without the session's prefix, which is put before what its pages link of
+// the server, without the session's prefix but with the site's base, which is read from the
+// server's code. The prefix is put before what its pages link of
 // the asset folder, before its redirects, and before its cookies' paths other than "/".
 // The Host that it sees is the address at which it listens, and it sees none of what
 // names another (X-Forwarded-Host, -Proto): by that, and by Astro.url, a site reaches

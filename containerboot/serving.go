@@ -59,7 +59,7 @@ func (x *session) serve(ctx context.Context, entry *buildcache.Entry) error {
 			return err
 		}
 		s.server, s.forget = d, forget
-		s.program = site.NewProgram(site.ProgramConfig{Target: d, Prefix: x.claim.Prefix})
+		s.program = site.NewProgram(site.ProgramConfig{Target: d, Prefix: x.claim.Prefix, Base: steps.ServerBase(entry.Dir())})
 		if err := x.probe(ctx, s.program, serverAnswers); err != nil {
 			s.end(context.WithoutCancel(ctx))
 			return err

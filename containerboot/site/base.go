@@ -26,7 +26,8 @@ func assetLink(assets []string) *regexp.Regexp {
 // to know of the first, and the second has another name than is usual.
 func (b *build) survey() {
 	if b.program != nil {
-		return // it serves below its base itself
+		b.base = b.program.base
+		return
 	}
 	var pages [][]byte
 	for _, name := range []string{"index.html", "404.html"} {

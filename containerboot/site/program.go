@@ -49,12 +49,17 @@ type ProgramConfig struct {
 	Hosts []string
 	// AssetDirs: see Config.
 	AssetDirs []string
+	// Base is the path below which the program serves and links, as Astro's option base
+	// says. It is put before what is asked for without it, as the session's home page is.
+	// Default: the root.
+	Base string
 }
 
 // Program proxies to a client's own server: bodies, streams, WebSockets and 1xx answers
 // as they come. While the server is being started again, requests wait for a time.
 type Program struct {
 	prefix  string
+	base    string // decoded, no slash at its end
 	knows   bool
 	hosts   []string
 	rewrite *rewriter // of addresses in headers
@@ -70,6 +75,7 @@ type Program struct {
 func NewProgram(c ProgramConfig) *Program {
 	p := &Program{
 		prefix: decodePrefix(c.Prefix),
+		base:   decodePrefix(c.Base),
 		knows:  c.KnowsPrefix,
 		hosts:  c.Hosts,
 		target: c.Target,
@@ -83,6 +89,9 @@ func NewProgram(c ProgramConfig) *Program {
 		},
 	}
 	p.rewrite = newRewriter(p.prefix, assetDirs(c.AssetDirs))
+	if p.base != "" {
+		p.rewrite = p.rewrite.below(escapePath(p.base))
+	}
 	p.pages = p.rewrite
 	if p.knows {
 		p.pages = newRewriter("", nil) // it puts the prefix before its links itself
@@ -131,6 +140,9 @@ func (p *Program) outgoing(pr *httputil.ProxyRequest) {
 		}
 	} else {
 		out.URL.Path, out.URL.RawPath = trimmed.Path, trimmed.RawPath
+		if _, below := TrimPrefix(trimmed.Path, p.base); p.base != "" && !below {
+			out.URL.Path, out.URL.RawPath = p.base+trimmed.Path, "" // the standard escapes will do
+		}
 	}
 	// What it believes of its scheme and host is what it can reach itself by.
 	for name := range out.Header {

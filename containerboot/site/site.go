@@ -133,7 +133,7 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func serveProgram(w http.ResponseWriter, r *http.Request, b *build, path string) {
 	defer b.release()
 	if b.root != nil && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-		if a, ok := b.exact(path, r); ok {
+		if a, ok := b.exact(b.below(path), r); ok {
 			defer a.close()
 			w.Header()["X-Content-Type-Options"] = headerNosniff
 			a.write(w, r)

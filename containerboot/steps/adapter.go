@@ -17,6 +17,7 @@ const maxServerCode = 32 << 20
 var (
 	codeAdapter    = regexp.MustCompile(`"adapterName":"([^"]+)"`)
 	codeOnDemand   = regexp.MustCompile(`"prerender":false,(?:[^{}]|\{[^{}]*\})*?"origin":"project"`)
+	codeBase       = regexp.MustCompile(`"base":"(/[^"\\]*)","trailingSlash"`)
 	codeMiddleware = regexp.MustCompile(`\bmode"?\s*[:=]\s*"middleware"`)
 	// foreignHosts are parts of the names of adapters whose servers need another host than
 	// Node. Any other is run.
@@ -27,6 +28,8 @@ var (
 type serverCode struct {
 	// adapter it was built by; "" if that is not known.
 	adapter string
+	// base is the path below which it serves and links; "/", or "", for the root.
+	base string
 	// onDemand: some of the site's own pages are made when they are asked for.
 	onDemand bool
 	// middleware: it is a part of another server, and does not listen by itself.
@@ -58,6 +61,9 @@ func readServer(output string) serverCode {
 		if m := codeAdapter.FindSubmatch(data); m != nil {
 			code.adapter = string(m[1])
 			code.onDemand = codeOnDemand.Match(data)
+			if m := codeBase.FindSubmatch(data); m != nil {
+				code.base = string(m[1])
+			}
 		}
 		if bytes.Contains(data, []byte(`"middleware"`)) {
 			code.middleware = code.middleware || codeMiddleware.Match(data)
@@ -69,6 +75,10 @@ func readServer(output string) serverCode {
 	})
 	return code
 }
+
+// ServerBase is the path below which the server of an output serves, as Astro's option
+// base says; "/" or "" is the root.
+func ServerBase(output string) string { return readServer(output).base }
 
 // foreign reports whether the server runs on another host only.
 func (c serverCode) foreign() bool { return foreignHosts.MatchString(c.adapter) }
