@@ -63,9 +63,15 @@ func (p *Program) ownSockets(resp *http.Response) error {
 	if err := resp.Body.Close(); err != nil {
 		return fmt.Errorf("reading %s: %w", vitePath, err)
 	}
+	// Most of it is its source map, which is not looked through.
+	var sourceMap []byte
+	if at := bytes.LastIndex(script, []byte("//# sourceMappingURL=")); at >= 0 {
+		script, sourceMap = script[:at], script[at:]
+	}
 	script = socketHost.ReplaceAll(script, []byte("const socketHost = importMetaUrl.host + \""+string(p.rewrite.prefix)+hmrPath+"\" + ${1}"))
 	script = updateBase.ReplaceAll(script, []byte("${1}\""+string(p.rewrite.prefix)+"/\""))
 	script = directHost.ReplaceAll(script, []byte("${1}socketHost"))
+	script = slices.Concat(script, sourceMap)
 	resp.Body = io.NopCloser(bytes.NewReader(script))
 	resp.ContentLength = int64(len(script))
 	resp.Header.Set("Content-Length", fmt.Sprint(len(script)))

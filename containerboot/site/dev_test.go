@@ -15,7 +15,7 @@ import (
 // viteClient is what Vite 5 to 8 serve, shortened.
 const viteClient = "const importMetaUrl = new URL(import.meta.url);\n" +
 	"const socketHost = `${null || importMetaUrl.hostname}:${hmrPort || importMetaUrl.port}${\"/own/\"}`;\n" +
-	"const directSocketHost = \"localhost:4321/\";\nconst base = \"/\" || \"/\";\n"
+	"const directSocketHost = \"localhost:4321/\";\nconst base = \"/\" || \"/\";\n//# sourceMappingURL=data:"
 
 // TestDevSocket leads from the script's address to the path that Vite listens at.
 func TestDevSocket(t *testing.T) {
@@ -44,7 +44,7 @@ func TestDevSocket(t *testing.T) {
 
 	assert.Equal(t, "const importMetaUrl = new URL(import.meta.url);\n"+
 		"const socketHost = importMetaUrl.host + \"/session/abc/.webordinary/hmr\" + \"/own/\";\n"+
-		"const directSocketHost = socketHost;\nconst base = \"/session/abc/\";\n", get("/session/abc/@vite/client"))
+		"const directSocketHost = socketHost;\nconst base = \"/session/abc/\";\n//# sourceMappingURL=data:", get("/session/abc/@vite/client"))
 	assert.Equal(t, viteClient, get("/session/abc/src/other.js"), "another script")
 	get("/session/abc/.webordinary/hmr/own/?token=x%2F")
 	get("/about/")
