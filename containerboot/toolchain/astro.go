@@ -85,23 +85,35 @@ func (p *Project) wanted() string {
 	return m.DevDependencies["astro"]
 }
 
+var (
+	// mentioned finds the versions in a range, as "7.0" in "~7.0"; its group is the major one.
+	mentioned = regexp.MustCompile(`(\d+)\.[\dxX*]+`)
+	distTag   = regexp.MustCompile(`^[a-z]+$`)
+)
+
+// newestAstro is the newest major version of Astro that is looked for in a range.
+const newestAstro = 9
+
 // likelyAstro is the version that would be installed for want of a lock file, as far as
 // its need of Node is concerned.
 func (p *Project) likelyAstro() string {
 	wanted := p.wanted()
-	if wanted == "" {
-		return ""
+	if distTag.MatchString(wanted) { // "latest"
+		return fmt.Sprintf("%d.0.0", newestAstro)
 	}
-	is, err := semver.NewConstraint(wanted)
-	if err != nil {
-		return "" // a tag, a URL
-	}
-	for major := 9; major >= 1; major-- {
-		if is.Check(newest(major)) {
-			return fmt.Sprintf("%d.0.0", major)
+	if is, err := semver.NewConstraint(wanted); err == nil && wanted != "" {
+		for major := newestAstro; major >= 1; major-- {
+			if is.Check(newest(major)) {
+				return fmt.Sprintf("%d.0.0", major)
+			}
 		}
 	}
-	return ""
+	// One version, or the patches of one. Of a URL that says none nothing is known.
+	all := mentioned.FindAllStringSubmatch(wanted, -1)
+	if len(all) == 0 {
+		return ""
+	}
+	return all[len(all)-1][1] + ".0.0"
 }
 
 // lockedAstro returns the version of Astro in the lock file and, where it says so, which

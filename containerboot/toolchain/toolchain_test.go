@@ -325,3 +325,23 @@ func TestPNPMSettings(t *testing.T) {
 		assert.Equal(t, c.ignore, slices.Contains(p.Frozen().Args, "--ignore-workspace"), name)
 	}
 }
+
+// TestNodeWithoutALock: what will be installed is told by package.json alone.
+func TestNodeWithoutALock(t *testing.T) {
+	t.Parallel()
+	const old, recent = "^18.17.1 || ^20.3.0 || >=22.0.0", ">=22.12.0"
+	for wanted, node := range map[string]string{
+		"^7.0.0": recent, "7.0.4": recent, "~7.0.4": recent, "7.1.x": recent, ">=7.0.0 <7.1.0": recent, "6.0.1 || 6.0.2": recent,
+		"latest": recent, "*": recent, "npm:astro@7.0.4": recent,
+		"^5.0.0": old, "5.2.1": old, "~5.2": old, "5.x": old,
+		"4.16.0": "", "https://example.com/astro.tgz": "", "withastro/astro": "",
+	} {
+		p, err := Inspect(tree(t, map[string]string{"package.json": `{"dependencies":{"astro":"` + wanted + `"}}`}), "", Options{})
+		require.NoError(t, err)
+		got := ""
+		for _, n := range p.Needs {
+			got = n.Text
+		}
+		assert.Equal(t, node, got, wanted)
+	}
+}
