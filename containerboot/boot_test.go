@@ -306,6 +306,10 @@ func TestModulesAreReused(t *testing.T) {
 	w.push(map[string]string{"package.json": strings.Replace(plainSite["package.json"], "site", "renamed", 1)})
 	_, status = w.ready(w.claim("s3"))
 	assert.Empty(t, status.Reused)
+
+	w.push(map[string]string{"patches/@studio/words+1.0.0.patch": "a patch of one of a scope"})
+	_, status = w.ready(w.claim("s4"))
+	assert.Empty(t, status.Reused)
 }
 
 // TestDamagedCache cuts a cached file short, as a crash of the machine could.

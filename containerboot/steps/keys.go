@@ -93,6 +93,32 @@ func hashFolder(dir, prefix string) (string, error) {
 	return keyOf(parts...), nil
 }
 
+// hashTree names the regular files in a folder and below it, and what they hold; "" if
+// there are none.
+func hashTree(dir string) (string, error) {
+	var parts []string
+	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		sum, err := hashFile(filepath.Join(dir, filepath.FromSlash(name)))
+		if sum != "" {
+			parts = append(parts, name, sum)
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("hashing: %w", err)
+	}
+	if len(parts) == 0 {
+		return "", nil
+	}
+	return keyOf(parts...), nil
+}
+
 // hashFile is the SHA-256 of a file, or "" if there is none. A link counts as the file
 // that it leads to.
 func hashFile(path string) (string, error) {

@@ -34,7 +34,7 @@ type modulesKeys struct {
 }
 
 // settingsFiles are what package managers read beside package.json and the lock file, and
-// settingsFolders folders of such files.
+// settingsFolders folders of such files, at any depth: a package's scope may be one.
 var (
 	settingsFiles   = []string{".npmrc", ".yarnrc", ".yarnrc.yml", "pnpm-workspace.yaml", ".pnpmfile.cjs", ".pnpmfile.mjs"}
 	settingsFolders = []string{"patches", ".yarn/patches", ".yarn/plugins", ".yarn/releases"}
@@ -86,7 +86,7 @@ func (b *Builder) settingsOf(dir string) ([]string, error) {
 		parts = append(parts, name, sum)
 	}
 	for _, name := range settingsFolders {
-		sum, err := hashFolder(filepath.Join(dir, filepath.FromSlash(name)), "")
+		sum, err := hashTree(filepath.Join(dir, filepath.FromSlash(name)))
 		if err != nil {
 			return nil, err
 		}

@@ -18,6 +18,20 @@ var lifecycle = []string{
 
 var localPackage = regexp.MustCompile(`"(file|link|portal):`)
 
+// patchFile finds patches that pnpm and Yarn are told to apply.
+var patchFile = regexp.MustCompile(`(?:~/|\./)?([^\s"'#:]+\.patch)\b`)
+
+// patchesElsewhere reports whether a settings file names a patch that is in none of the
+// usual folders, of which all files are known to matter.
+func patchesElsewhere(settings []byte) bool {
+	for _, m := range patchFile.FindAllSubmatch(settings, -1) {
+		if !bytes.HasPrefix(m[1], []byte("patches/")) && !bytes.HasPrefix(m[1], []byte(".yarn/patches/")) {
+			return true
+		}
+	}
+	return false
+}
+
 // harmless are commands of such scripts that leave in node_modules nothing but what the
 // packages, package.json and the folder patches tell: git hooks, which are not run here,
 // checks of the package manager, patches, and what is compiled anew.
@@ -49,7 +63,10 @@ func (p *Project) ReadsFiles(packages []string) bool {
 		var m struct {
 			Scripts map[string]any `json:"scripts"`
 		}
-		if json.Unmarshal(data, &m) != nil || localPackage.Match(data) || bytes.Contains(data, []byte(`"injected"`)) {
+		if json.Unmarshal(data, &m) != nil || localPackage.Match(data) || bytes.Contains(data, []byte(`"injected"`)) || patchesElsewhere(data) {
+			return true
+		}
+		if data, err := p.Files.Read(path.Join(dir, "pnpm-workspace.yaml")); err == nil && patchesElsewhere(data) {
 			return true
 		}
 		for _, name := range lifecycle {

@@ -43,8 +43,28 @@ func TestReadsFiles(t *testing.T) {
 		`{"scripts":{"pnpm:devPreinstall":"x"}}`:    true,
 		`{"scripts":`:                               true,
 		`{"dependenciesMeta":{"a":{"injected":1}}}`: true,
+		// Patches in the usual folders count by their content, others as any file.
+		`{"pnpm":{"patchedDependencies":{"a@1.0.0":"patches/a@1.0.0.patch"}}}`:           false,
+		`{"pnpm":{"patchedDependencies":{"a@1.0.0":"./patches/@b/a.patch"}}}`:            false,
+		`{"pnpm":{"patchedDependencies":{"a@1.0.0":"fixes/a@1.0.0.patch"}}}`:             true,
+		`{"pnpm":{"patchedDependencies":{"a@1.0.0":"../patches/a@1.0.0.patch"}}}`:        true,
+		`{"dependencies":{"a":"patch:a@npm%3A1.0.0#~/.yarn/patches/a-npm-1.0.0.patch"}}`: false,
+		`{"dependencies":{"a":"patch:a@npm%3A1.0.0#./fixes/a.patch"}}`:                   true,
 	} {
 		p := &Project{Files: Files(tree(t, map[string]string{"package.json": manifest})), Root: ".", Site: "."}
 		assert.Equal(t, reads, p.ReadsFiles([]string{"."}), manifest)
+	}
+}
+
+// TestReadsPatches: pnpm 10 and newer are told of patches by a file of their own.
+func TestReadsPatches(t *testing.T) {
+	t.Parallel()
+	for settings, reads := range map[string]bool{
+		"packages:\n  - .\npatchedDependencies:\n  a@1.0.0: patches/a@1.0.0.patch\n": false,
+		"patchedDependencies:\n  '@b/a': './patches/@b__a.patch'\n":                  false,
+		"patchedDependencies:\n  a: fixes/a.patch\n":                                 true,
+	} {
+		p := &Project{Files: Files(tree(t, map[string]string{"package.json": "{}", "pnpm-workspace.yaml": settings})), Root: ".", Site: "."}
+		assert.Equal(t, reads, p.ReadsFiles([]string{"."}), settings)
 	}
 }
