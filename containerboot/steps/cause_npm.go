@@ -11,6 +11,8 @@ var (
 	npmLine      = regexp.MustCompile(`^npm (?:error|ERR!)\s+(?:\d{3}\s+|[A-Z]+\s+|notarget\s+|JSON\.parse Invalid package\.json: JSONParseError: )?(.*)$`)
 	npmPrefix    = regexp.MustCompile(`^npm (?:error|ERR!) ?`)
 	npmResource  = regexp.MustCompile(`The requested resource '([^']+)'`)
+	npmUnfit     = regexp.MustCompile(`Not compatible with your version of node/npm: (\S+)$`)
+	npmWants     = regexp.MustCompile(`Required: +\{.*"node":"([^"]+)"`)
 	npmNoTarget  = regexp.MustCompile(`No matching version found for (\S+?)\.?$`)
 	npmFound     = regexp.MustCompile(`^npm \S+ Found: (\S+)`)
 	npmPeer      = regexp.MustCompile(`^npm \S+ peer (\S+) from (\S+)`)
@@ -24,7 +26,7 @@ var npms = []known{
 	{says: regexp.MustCompile(`^npm \S+ code (E401|E403|ENEEDAUTH)$`), cause: registryRefuses},
 	{says: regexp.MustCompile(`^npm \S+ code (ENOTFOUND|E\w*TIMEDOUT|ECONNREFUSED|ECONNRESET|EAI_AGAIN|ENETUNREACH|E5\d\d|E429)$`), cause: registrySilent, retryable: true},
 	{says: regexp.MustCompile(`^npm \S+ code (\w*CERT\w*|UNABLE_TO_\w+)$`), cause: registryUntrusted},
-	{says: regexp.MustCompile(`^npm \S+ code EBADENGINE$`), cause: func(o output, at int, _ []string) string { return nodeTooOld + o.npmMessage(at) }},
+	{says: regexp.MustCompile(`^npm \S+ code EBADENGINE$`), cause: npmEngines},
 	{says: regexp.MustCompile(`^npm \S+ code (E404|ETARGET)$`), cause: func(o output, at int, _ []string) string {
 		if what := o.after(at, npmResource); what != "" {
 			return noPackage + what + "."
@@ -54,6 +56,16 @@ func (o output) npmMessage(at int) string {
 		}
 	}
 	return o.lines[at]
+}
+
+// npmEngines says which package does not run on the Node that there is, where npm is told
+// to be strict about it.
+func npmEngines(o output, at int, _ []string) string {
+	who, wants := o.after(at, npmUnfit), o.after(at, npmWants)
+	if who == "" || wants == "" {
+		return nodeTooOld + o.npmMessage(at)
+	}
+	return nodeTooOld + who + " needs " + wants + "."
 }
 
 // npmScript says which package's script failed: npm names its folder, and what the

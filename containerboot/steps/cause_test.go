@@ -109,6 +109,11 @@ func TestExplain(t *testing.T) {
 			ran(`error astro@7.0.0: The engine "node" is incompatible with this module. Expected version ">=22.12.0". Got "20.20.2"`),
 			`The site needs another version of Node: astro@7.0.0: The engine "node" is incompatible with this module. Expected version ">=22.12.0". Got "20.20.2"`, false,
 		},
+		"Node too old, npm": {
+			ran("npm error code EBADENGINE", "npm error engine Unsupported engine", "npm error engine Not compatible with your version of node/npm: undici@8.13.1",
+				`npm error notsup Required: {"node":">=22.19.0"}`, `npm error notsup Actual:   {"npm":"10.9.9","node":"v20.20.2"}`),
+			"The site needs another version of Node: undici@8.13.1 needs >=22.19.0.", false,
+		},
 		"too long":    {fmt.Errorf("x: %w", context.DeadlineExceeded), "Installing failed: it took too long.", true},
 		"no npm":      {&exec.Error{Name: "npm", Err: exec.ErrNotFound}, `Installing failed: the program "npm" is not installed here.`, false},
 		"ours":        {fmt.Errorf("odd"), "Installing failed.", false},
