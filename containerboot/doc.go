@@ -149,8 +149,8 @@
 // without one is left without. The site is built by its script "build", or the only one
 // that calls "astro build", or by that.
 //
-// Where lock file, settings and package.json files are all that an installation depends
-// on, node_modules are kept until they change; where there are install scripts, packages
+// Where lock file, settings, patches and package.json files are all that an installation
+// depends on, node_modules are kept until they change; where there are install scripts, packages
 // that are copied from the repository or an install command, which may read anything,
 // until any file changes. Yarn's Plug'n'Play is installed anew each time.
 // What npm downloaded by a lock file is kept for the client's sessions by its SHA-512,
@@ -194,7 +194,11 @@
 // dev: "astro dev", by the site's script of that name where it ends in that, with --base
 // for the session's prefix and --allowed-hosts for the client's edit hosts; other hosts
 // get 403. The base is then the prefix instead of the site's own: links that are written
-// out with that lead nowhere, those made with import.meta.env.BASE_URL do. The Host that
+// out with that lead nowhere, those made with import.meta.env.BASE_URL do. Where an integration
+// sets another base, which the server's first lines tell, the site is served below the
+// prefix from there. Another script, such as one of concurrently's, would not hand the
+// options on: "astro dev" is started alone then, and what the script runs before it or
+// beside it, or sets for it, is missing. The Host that
 // it sees is the address at which it listens, as with a server. It sees by itself what
 // changes in the workspace; when other packages were installed, and at
 // /api/rebuild, it is started anew.

@@ -100,11 +100,13 @@ func (x *session) produceDev(ctx context.Context, kind buildKind) error {
 		}
 		return x.probe(ctx, s.program, devAnswers)
 	}
-	d, err := x.builder.StartDev(ctx, x.claim.Prefix, x.claim.EditHosts, x.said())
+	d, base, err := x.builder.StartDev(ctx, x.claim.Prefix, x.claim.EditHosts, x.said())
 	if err != nil {
 		return err
 	}
-	s := &serving{server: d, stamp: stamp, program: site.NewProgram(site.ProgramConfig{Target: d, Prefix: x.claim.Prefix, KnowsPrefix: true, Hosts: x.claim.EditHosts})}
+	s := &serving{server: d, stamp: stamp, program: site.NewProgram(site.ProgramConfig{
+		Target: d, Prefix: x.claim.Prefix, KnowsPrefix: true, Base: base, Hosts: x.claim.EditHosts,
+	})}
 	if err := x.probe(ctx, s.program, devAnswers); err != nil {
 		s.end(context.WithoutCancel(ctx))
 		return err

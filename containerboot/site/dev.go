@@ -46,10 +46,31 @@ func (p *Program) hmrURL(trimmed *url.URL) (*url.URL, bool) {
 	return TrimURL(trimmed, hmrPath)
 }
 
+// belowBase sets the path at which a development server has what a visitor asks for.
+// trimmed is that without the session's prefix, if it had one.
+func (p *Program) belowBase(u, trimmed *url.URL, had bool) {
+	if socket, ok := p.hmrURL(trimmed); ok {
+		u.Path, u.RawPath = socket.Path, socket.RawPath
+		return
+	}
+	base := p.base()
+	if had && base == p.prefix {
+		return
+	}
+	// Links that are written out have the site's own base already.
+	if rest, ok := TrimURL(trimmed, base); ok {
+		trimmed = rest
+	}
+	u.Path, u.RawPath = base+trimmed.Path, ""
+	if trimmed.RawPath != "" {
+		u.RawPath = escapePath(base) + trimmed.RawPath
+	}
+}
+
 // ownSockets has the script open its socket within the session, and nowhere else, and get
 // what was edited from there.
 func (p *Program) ownSockets(resp *http.Response) error {
-	path, _ := TrimPrefix(resp.Request.URL.Path, p.prefix)
+	path, _ := TrimPrefix(resp.Request.URL.Path, p.base())
 	if p.prefix == "" || path != vitePath || resp.StatusCode != http.StatusOK || resp.Request.Method != http.MethodGet {
 		return nil
 	}

@@ -53,6 +53,47 @@ func TestDevSocket(t *testing.T) {
 	}, asked)
 }
 
+// TestDevWithABaseOfItsOwn serves a site below the session's prefix whose base is another
+// one, whatever the server was told.
+func TestDevWithABaseOfItsOwn(t *testing.T) {
+	const prefix = "/session/abc"
+	for base, want := range map[string]map[string]string{
+		prefix:  {"/session/abc/": "/session/abc/", "/session/abc/a/": "/session/abc/a/", "/a/": "/session/abc/a/", "/session/abc/%C3%A9%2F": "/session/abc/%C3%A9%2F"},
+		"":      {"/session/abc/": "/", "/session/abc": "/", "/session/abc/a/?q=1": "/a/?q=1", "/a/": "/a/", "/session/abc/.webordinary/hmr/?token=x": "/?token=x", "/session/abc/%C3%A9%2F": "/%C3%A9%2F"},
+		"/docs": {"/session/abc/": "/docs/", "/session/abc/a/": "/docs/a/", "/session/abc/docs/a/": "/docs/a/", "/docs/a/": "/docs/a/", "/session/abc/docsier/": "/docs/docsier/", "/session/abc/%C3%A9%2F": "/docs/%C3%A9%2F", "/session/abc/.webordinary/hmr/docs/": "/docs/"},
+	} {
+		origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch r.URL.Path {
+			case base + "/@vite/client":
+				_, _ = io.WriteString(w, viteClient)
+			case base + "/go":
+				http.Redirect(w, r, base+"/there/", http.StatusFound)
+			default:
+				_, _ = io.WriteString(w, r.RequestURI)
+			}
+		}))
+		t.Cleanup(origin.Close)
+		p := site.NewProgram(site.ProgramConfig{
+			Target: fixed(origin.Listener.Addr().String()), Prefix: prefix, KnowsPrefix: true, Base: func() string { return base },
+		})
+		t.Cleanup(p.Close)
+		for path, at := range want {
+			assert.Equal(t, at, get(p, "http://localhost"+path).Body.String(), "%q: %s", base, path)
+		}
+		assert.Contains(t, get(p, "http://localhost"+prefix+"/@vite/client").Body.String(), prefix+"/.webordinary/hmr", base)
+		there := get(p, "http://localhost"+prefix+"/go").Header().Get("Location")
+		assert.Equal(t, at(prefix, base), there, base)
+	}
+}
+
+// at is where a redirect within a base leads a visitor.
+func at(prefix, base string) string {
+	if base == prefix {
+		return prefix + "/there/"
+	}
+	return prefix + base + "/there/"
+}
+
 // TestDevHost: a development server is asked for by its own address, whatever edit host
 // the visitor knows it by, and not at all for a host that is none.
 func TestDevHost(t *testing.T) {

@@ -43,6 +43,9 @@ type ProgramConfig struct {
 	// both cases the Host that it sees is the address at which it listens, so that a
 	// site which fetches from itself by its Host reaches itself.
 	KnowsPrefix bool
+	// Base returns where a program that KnowsPrefix serves, if not below the prefix: a
+	// site's own setting may win over what it was told. Nil: there.
+	Base func() string
 	// Hosts are those that a visitor may ask a program for that KnowsPrefix, besides
 	// addresses, "localhost" and what is below it: what a development server tells
 	// must not be had through a name that somebody else points here.
@@ -61,6 +64,7 @@ type Program struct {
 	prefix  string
 	base    string // decoded, no slash at its end
 	knows   bool
+	base    func() string // of what it serves, where it knows the prefix
 	hosts   []string
 	rewrite *rewriter // of addresses in headers
 	pages   *rewriter // of documents
@@ -77,6 +81,7 @@ func NewProgram(c ProgramConfig) *Program {
 		prefix: decodePrefix(c.Prefix),
 		base:   decodePrefix(c.Base),
 		knows:  c.KnowsPrefix,
+		base:   c.Base,
 		hosts:  c.Hosts,
 		target: c.Target,
 		held:   make(chan struct{}, maxHeld),
@@ -87,6 +92,9 @@ func NewProgram(c ProgramConfig) *Program {
 			MaxIdleConnsPerHost:   32,
 			DisableCompression:    true,
 		},
+	}
+	if p.base == nil {
+		p.base = func() string { return p.prefix }
 	}
 	p.rewrite = newRewriter(p.prefix, assetDirs(c.AssetDirs))
 	if p.base != "" {
@@ -132,12 +140,7 @@ func (p *Program) outgoing(pr *httputil.ProxyRequest) {
 	}
 	trimmed, had := TrimURL(pr.In.URL, p.prefix)
 	if p.knows {
-		if socket, ok := p.hmrURL(trimmed); ok {
-			out.URL.Path, out.URL.RawPath = socket.Path, socket.RawPath
-		} else if !had && p.prefix != "" {
-			out.URL.Path = p.prefix + out.URL.Path
-			out.URL.RawPath = "" // the standard escapes will do
-		}
+		p.belowBase(out.URL, trimmed, had)
 	} else {
 		out.URL.Path, out.URL.RawPath = trimmed.Path, trimmed.RawPath
 		if _, below := TrimPrefix(trimmed.Path, p.base); p.base != "" && !below {

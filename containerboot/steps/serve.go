@@ -2,7 +2,6 @@ package steps
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"net"
@@ -197,68 +196,6 @@ func (b *Builder) ForgetServers() error {
 	return os.RemoveAll(filepath.Join(b.cfg.Private, "servers"))
 }
 
-// StartDev runs the site's development server, which serves below a prefix, to hosts
-// and to no others.
-func (b *Builder) StartDev(ctx context.Context, prefix string, hosts []string, said Said) (*daemon.Daemon, error) {
-	b.cfg.Board.Enter(bootapi.PhaseBuilding, "starting the development server")
-	program, err := b.devProgram()
-	if err != nil {
-		return nil, err
-	}
-	version, _ := b.project.InstalledAstro()
-	at := *b
-	at.serverHost = devHost(version)
-	return at.keepUp(ctx, "the development server", devTimeout, said, func(host, port string) ([]string, []string) {
-		args := append(program, "--host", host, "--port", port, "--base", prefix+"/")
-		if len(hosts) > 0 {
-			args = append(args, "--allowed-hosts="+strings.Join(hosts, ","))
-		}
-		return args, nil
-	})
-}
-
-// devHost is the address at which a development server must listen, "" for any: that of
-// Astro 7.0 and 7.1 ends where its address is no plain one of loopback.
-func devHost(astro string) string {
-	if strings.HasPrefix(astro, "7.0.") || strings.HasPrefix(astro, "7.1.") {
-		return "127.0.0.1"
-	}
-	return ""
-}
-
-// plainDev is a "dev" script that takes Astro's options at its end.
-var plainDev = regexp.MustCompile(`(^|[\s/])astro dev(\s+-[^;&|]*)?$`)
-
-// devProgram is what starts Astro's development server and takes its options: the site's
-// own script where that is one, with what it does before and sets, else Astro itself.
-func (b *Builder) devProgram() ([]string, error) {
-	const phase = bootapi.PhaseBuilding
-	data, err := b.readOwn(filepath.Join(b.dir, "package.json"))
-	if err != nil {
-		return nil, fail(phase, err, "This repository has no package.json in %s.", b.where())
-	}
-	var p struct {
-		Scripts map[string]any `json:"scripts"`
-	}
-	if err := json.Unmarshal(data, &p); err != nil {
-		return nil, fail(phase, err, "The package.json in %s is not valid JSON.", b.where())
-	}
-	if script, _ := p.Scripts["dev"].(string); plainDev.MatchString(strings.TrimSpace(script)) {
-		if manager := b.project.Manager.Name; manager != "npm" {
-			return []string{manager, "run", "dev"}, nil
-		}
-		return []string{"npm", "run", "dev", "--"}, nil
-	}
-	for dir := b.dir; ; dir = filepath.Dir(dir) {
-		if astro := filepath.Join(dir, "node_modules", ".bin", "astro"); isFile(astro) {
-			return []string{astro, "dev"}, nil
-		}
-		if dir == b.cfg.Workspace || dir == filepath.Dir(dir) {
-			return nil, fail(phase, fs.ErrNotExist, "build.mode dev needs Astro, which is not among the packages of %s.", b.where())
-		}
-	}
-}
-
 // keepUp runs a server in the site's folder for as long as it is wanted.
 func (b *Builder) keepUp(ctx context.Context, name string, timeout time.Duration, said Said, how func(host, port string) (args, env []string)) (*daemon.Daemon, error) {
 	const phase = bootapi.PhaseReady
@@ -278,7 +215,12 @@ func (b *Builder) keepUp(ctx context.Context, name string, timeout time.Duration
 				User:    b.cfg.User,
 				Env:     withEnv(*b.serverEnv.Load(), env...),
 				Secrets: b.cfg.Secrets,
-				Line:    func(line string) { b.cfg.Board.Log(phase, line) },
+				Line: func(line string) {
+					b.cfg.Board.Log(phase, line)
+					if b.listen != nil {
+						b.listen(line)
+					}
+				},
 			}
 		},
 		Host:         b.serverHost,
