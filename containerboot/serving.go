@@ -105,7 +105,7 @@ func (x *session) produceDev(ctx context.Context, kind buildKind) error {
 		return err
 	}
 	s := &serving{server: d, stamp: stamp, program: site.NewProgram(site.ProgramConfig{
-		Target: d, Prefix: x.claim.Prefix, KnowsPrefix: true, Base: base, Hosts: x.claim.EditHosts,
+		Target: d, Prefix: x.claim.Prefix, KnowsPrefix: true, Serves: base, Hosts: x.claim.EditHosts,
 	})}
 	if err := x.probe(ctx, s.program, devAnswers); err != nil {
 		s.end(context.WithoutCancel(ctx))

@@ -53,7 +53,7 @@ func (p *Program) belowBase(u, trimmed *url.URL, had bool) {
 		u.Path, u.RawPath = socket.Path, socket.RawPath
 		return
 	}
-	base := p.base()
+	base := p.serves()
 	if had && base == p.prefix {
 		return
 	}
@@ -70,7 +70,7 @@ func (p *Program) belowBase(u, trimmed *url.URL, had bool) {
 // ownSockets has the script open its socket within the session, and nowhere else, and get
 // what was edited from there.
 func (p *Program) ownSockets(resp *http.Response) error {
-	path, _ := TrimPrefix(resp.Request.URL.Path, p.base())
+	path, _ := TrimPrefix(resp.Request.URL.Path, p.serves())
 	if p.prefix == "" || path != vitePath || resp.StatusCode != http.StatusOK || resp.Request.Method != http.MethodGet {
 		return nil
 	}

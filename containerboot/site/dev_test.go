@@ -74,7 +74,7 @@ func TestDevWithABaseOfItsOwn(t *testing.T) {
 		}))
 		t.Cleanup(origin.Close)
 		p := site.NewProgram(site.ProgramConfig{
-			Target: fixed(origin.Listener.Addr().String()), Prefix: prefix, KnowsPrefix: true, Base: func() string { return base },
+			Target: fixed(origin.Listener.Addr().String()), Prefix: prefix, KnowsPrefix: true, Serves: func() string { return base },
 		})
 		t.Cleanup(p.Close)
 		for path, at := range want {

@@ -43,9 +43,9 @@ type ProgramConfig struct {
 	// both cases the Host that it sees is the address at which it listens, so that a
 	// site which fetches from itself by its Host reaches itself.
 	KnowsPrefix bool
-	// Base returns where a program that KnowsPrefix serves, if not below the prefix: a
-	// site's own setting may win over what it was told. Nil: there.
-	Base func() string
+	// Serves returns the path below which a program that KnowsPrefix serves after all: a
+	// site's own setting may win over what it was told. Nil: the prefix.
+	Serves func() string
 	// Hosts are those that a visitor may ask a program for that KnowsPrefix, besides
 	// addresses, "localhost" and what is below it: what a development server tells
 	// must not be had through a name that somebody else points here.
@@ -64,7 +64,7 @@ type Program struct {
 	prefix  string
 	base    string // decoded, no slash at its end
 	knows   bool
-	base    func() string // of what it serves, where it knows the prefix
+	serves  func() string // the path below which it serves, where it knows the prefix
 	hosts   []string
 	rewrite *rewriter // of addresses in headers
 	pages   *rewriter // of documents
@@ -81,7 +81,7 @@ func NewProgram(c ProgramConfig) *Program {
 		prefix: decodePrefix(c.Prefix),
 		base:   decodePrefix(c.Base),
 		knows:  c.KnowsPrefix,
-		base:   c.Base,
+		serves: c.Serves,
 		hosts:  c.Hosts,
 		target: c.Target,
 		held:   make(chan struct{}, maxHeld),
@@ -93,8 +93,8 @@ func NewProgram(c ProgramConfig) *Program {
 			DisableCompression:    true,
 		},
 	}
-	if p.base == nil {
-		p.base = func() string { return p.prefix }
+	if p.serves == nil {
+		p.serves = func() string { return p.prefix }
 	}
 	p.rewrite = newRewriter(p.prefix, assetDirs(c.AssetDirs))
 	if p.base != "" {

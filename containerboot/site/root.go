@@ -9,7 +9,7 @@ type homePage struct{ *Program }
 
 func (h homePage) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := h.Program.RoundTrip(r)
-	base := h.base()
+	base := h.serves()
 	isHome := h.knows && base != "" && r.URL.Path == base+"/" && r.Body == nil &&
 		(r.Method == http.MethodGet || r.Method == http.MethodHead)
 	if err != nil || resp.StatusCode != http.StatusNotFound || !isHome {
