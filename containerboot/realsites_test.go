@@ -211,6 +211,23 @@ func shows(path string, texts ...string) func(*testing.T, *world, *container) {
 	}
 }
 
+// leftPadPatch is what patch-package writes of a left-pad that says whether it is patched.
+func leftPadPatch(word string) string {
+	return `diff --git a/node_modules/left-pad/index.js b/node_modules/left-pad/index.js
+index e90aec3..8c1ee24 100644
+--- a/node_modules/left-pad/index.js
++++ b/node_modules/left-pad/index.js
+@@ -5,6 +5,7 @@
+      * http://www.wtfpl.net/ for more details. */
+ 'use strict';
+ module.exports = leftPad;
++module.exports.patched = '` + word + `';
+ 
+ var cache = [
+   '',
+`
+}
+
 func realSites() map[string]realSite {
 	workspace := func(protocol string, files map[string]string) map[string]string {
 		files["sites/www/package.json"] = strings.Replace(workspaceSite("", nil)["sites/www/package.json"], "WORKSPACE", protocol, 1)
@@ -280,6 +297,33 @@ export default { site: "https://www.example.com", vite: { plugins: [tailwind()] 
 			files: astroWith("^5.0.0", `"packageManager":"yarn@4.9.2",`+buildScript+`"dependencies":{ASTRO}`, "export default {};\n", nil),
 			lock:  "yarn.lock", make: npxOf("-p", "@yarnpkg/cli-dist@4.9.2", "yarn", "install", "--mode=update-lockfile"), dist: "dist",
 		},
+		"hooks, patches, overrides and strict engines": {
+			files: astroWith("^5.0.0", `"scripts":{"build":"astro build","prepare":"husky","postinstall":"patch-package"},"engines":{"node":">=22.19","npm":"10.x"},`+
+				`"overrides":{"sharp":"^0.34.0"},"dependencies":{ASTRO,"left-pad":"1.3.0"},"devDependencies":{"husky":"^9","patch-package":"^8"}`,
+				"export default {};\n", map[string]string{
+					".npmrc":                       "engine-strict=true\n",
+					"patches/left-pad+1.3.0.patch": leftPadPatch("patched"),
+					"src/pages/index.astro":        "---\nimport pad from 'left-pad';\n---\n<h1>{pad('x', 5, '-')} {pad.patched} {process.env.npm_config_user_agent}</h1>",
+				}),
+			lock: "package-lock.json", make: npxOf("-p", "node@22", "-p", "npm@10", "npm", "install", "--package-lock-only", "--ignore-scripts"), dist: "dist",
+			check: func(t *testing.T, w *world, c *container) {
+				shows("/", "----x patched npm/10.")(t, w, c)
+				c.await(func() bool {
+					kept, err := filepath.Glob(w.dir + "/cache/amelia/node_modules/*.*/files/node_modules/astro")
+					return err == nil && len(kept) == 1
+				})
+				next := func(session, word string) []string {
+					w.push(map[string]string{"patches/left-pad+1.3.0.patch": leftPadPatch(word), "public/" + session: session})
+					other, status := w.ready(w.claim(session))
+					_, body := other.get("/")
+					assert.Contains(t, body, "----x "+word+" npm/10.")
+					require.Zero(t, other.stop())
+					return status.Reused
+				}
+				assert.Equal(t, []string{"install"}, next("s2", "patched"))
+				assert.Empty(t, next("s3", "differently"), "another patch, other packages")
+			},
+		},
 		"Starlight": {
 			files: astroWith("^7.0.0", buildScript+`"dependencies":{ASTRO,"@astrojs/starlight":"latest","sharp":"^0.34.0"}`,
 				"import starlight from '@astrojs/starlight';\nexport default { integrations: [starlight({ title: 'Docs', lastUpdated: true })] };\n", map[string]string{
@@ -305,7 +349,25 @@ export default { site: "https://www.example.com", vite: { plugins: [tailwind()] 
 	sites["the development server of Astro 7.0"] = realSite{
 		files: astroWith("7.0.4", buildScript+`"dependencies":{ASTRO}`, "export default { trailingSlash: \"never\" };\n", nil),
 		claim: func(c *bootapi.Claim) { c.Site.Mode = "dev" },
-		check: shows("/", "home", "/session/s1/@vite/client"),
+		check: func(t *testing.T, w *world, c *container) {
+			shows("/", "home", `src="/@vite/client"`)(t, w, c)
+			shows("/@vite/client", "/session/s1/.webordinary/hmr")(t, w, c)
+		},
+	}
+	sites["a development server with a base of an integration's"] = realSite{
+		files: astroWith("^7.0.0", buildScript+`"dependencies":{ASTRO}`, `export default { integrations: [{ name: "own", hooks: {
+	"astro:config:setup": ({ updateConfig }) => { updateConfig({ base: "/docs" }); } } }] };
+`, nil),
+		claim: func(c *bootapi.Claim) { c.Site.Mode = "dev" },
+		check: func(t *testing.T, w *world, c *container) {
+			c.await(func() bool {
+				code, _ := c.get("/session/s1/")
+				return code == http.StatusOK
+			})
+			shows("/", "home", "/@vite/client")(t, w, c)
+			shows("/docs/", "home")(t, w, c)
+			shows("/@vite/client", "/session/s1/.webordinary/hmr")(t, w, c)
+		},
 	}
 	sites["a server of Node"] = realSite{files: adapter("node", "server", "{ mode: 'standalone' }"), check: shows("/", "home noon")}
 	sites["files, and a server of Node"] = realSite{files: adapter("node", "static", "{ mode: 'standalone' }"), check: shows("/", "home ")}
