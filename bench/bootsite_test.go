@@ -85,12 +85,14 @@ func environ(own ...string) []string {
 	return env
 }
 
-func (s *bootSite) run(b *testing.B, dir, name string, args ...string) {
+// run runs a command, and returns the CPU time that it took.
+func (s *bootSite) run(b *testing.B, dir, name string, args ...string) time.Duration {
 	b.Helper()
 	cmd := exec.CommandContext(b.Context(), name, args...)
 	cmd.Dir, cmd.Env = dir, environ("npm_config_cache="+filepath.Join(s.dir, "npm"))
 	out, err := cmd.CombinedOutput()
 	require.NoError(b, err, "%s %v: %s", name, args, out)
+	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 }
 
 // byHand does what somebody does who has the repository's address.
@@ -98,11 +100,11 @@ func (s *bootSite) byHand(b *testing.B) (p parts) {
 	b.Helper()
 	dir := filepath.Join(s.dir, "hand")
 	start := time.Now()
-	s.run(b, s.dir, "git", "clone", "-q", "file://"+s.remote, dir)
+	p.cpu = s.run(b, s.dir, "git", "clone", "-q", "file://"+s.remote, dir)
 	installing := time.Now()
-	s.run(b, dir, "npm", "ci")
+	p.cpu += s.run(b, dir, "npm", "ci")
 	building := time.Now()
-	s.run(b, dir, "npm", "run", "build")
+	p.cpu += s.run(b, dir, "npm", "run", "build")
 	p.install, p.build = building.Sub(installing), time.Since(building)
 	server := httptest.NewServer(http.FileServer(http.Dir(filepath.Join(dir, "dist"))))
 	defer server.Close()
@@ -182,6 +184,7 @@ func (s *bootSite) boot(b *testing.B, session string) *booted {
 		return answers(b.Context(), fmt.Sprintf("http://127.0.0.1:%d/", port))
 	})
 	x.took = time.Since(start)
+	x.cpu = time.Duration(cpuTicks(b, x.cmd.Process.Pid, 4)) * time.Second / ticks
 	x.install, x.build = x.logged("dependencies installed"), x.logged("site built")
 	if copied := x.logged("node_modules copied from the cache"); copied > 0 {
 		x.install = copied

@@ -3,7 +3,7 @@
 //
 // Many containers may use a cache at once, and any of them may be killed at any
 // moment. A folder is copied aside, on the same filesystem, and renamed into place
-// whole; a marker in it says how many files and bytes it must hold, so that what a
+// whole; a marker in it says how many files, links and bytes it must hold, so that what a
 // crash of the machine cut short is found out and never used. Whoever uses an entry
 // holds a shared lock on a file in it, and only entries that nobody holds are removed.
 // Whoever wants what another is about to make can wait for it: see Lead.
