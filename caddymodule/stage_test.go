@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -82,7 +83,19 @@ func (l recordedListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return recordedConn{conn, l.to}, nil
+	return partingConn{recordedConn{conn, l.to}}, nil
+}
+
+// partingConn waits, when it is closed, until the other side has closed it as well: then
+// nothing is sent on it any more, which could not be told from what was carried out.
+type partingConn struct{ recordedConn }
+
+func (c partingConn) Close() error {
+	if half, ok := c.Conn.(*net.TCPConn); ok && half.CloseWrite() == nil {
+		_ = half.SetReadDeadline(time.Now().Add(patience))
+		_, _ = io.Copy(io.Discard, half)
+	}
+	return c.Conn.Close()
 }
 
 // end ends it as kill -9 does.

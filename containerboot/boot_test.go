@@ -192,7 +192,7 @@ func TestFailures(t *testing.T) {
 		},
 		"a host that does not answer": {
 			site:  build("await fetch('http://cms.invalid/posts')"),
-			phase: bootapi.PhaseBuilding, cause: "The build failed: the host cms.invalid on the network does not answer", exit: 13,
+			phase: bootapi.PhaseBuilding, cause: "the host cms.invalid on the network does not answer", exit: 13,
 		},
 		"a site that is not healthy": {
 			site: plainSite, claim: func(c *bootapi.Claim) { c.Site.HealthPath = "/healthy" },

@@ -96,7 +96,7 @@ func TestStaleOutput(t *testing.T) {
 	write(t, w.workspace("s1")+"/build.mjs", "import fs from 'node:fs'; fs.mkdirSync('dist'); fs.writeFileSync('dist/about.html', '')")
 	c.post(bootapi.PathRebuild, nil)
 	c.await(func() bool { return strings.Contains(c.status().Failure.Cause, "index.html") })
-	assert.Equal(t, `The build succeeded but left no index.html in the folder "dist".`, c.status().Failure.Cause)
+	assert.Equal(t, `The build succeeded but left no index.html in the folder "dist", only about.html.`, c.status().Failure.Cause)
 	_, body := c.get("/")
 	assert.Equal(t, "<h1>hello</h1>", body)
 }
