@@ -27,14 +27,15 @@ func CopyTree(ctx context.Context, dst, src string, links bool) error {
 
 // copyParts copies what is asked for of a folder.
 func copyParts(ctx context.Context, dst, src string, o PutOptions) error {
-	if len(o.Only) == 0 {
-		return CopyTree(ctx, dst, src, o.Links)
-	}
-	top, err := os.OpenRoot(src)
+	top, err := openBelow(o.Below, src)
 	if err != nil {
 		return err
 	}
 	defer top.Close()
+	if len(o.Only) == 0 {
+		c := &copier{ctx: ctx, top: top, links: o.Links}
+		return c.folder(dst, top, ".")
+	}
 	if err := os.Mkdir(dst, 0o755); err != nil {
 		return err
 	}
@@ -57,6 +58,23 @@ func copyParts(ctx context.Context, dst, src string, o PutOptions) error {
 		}
 	}
 	return nil
+}
+
+// openBelow opens a folder that lies in another one, unless that is "".
+func openBelow(below, dir string) (*os.Root, error) {
+	if below == "" {
+		return os.OpenRoot(dir)
+	}
+	rel, err := filepath.Rel(below, dir)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(below)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.OpenRoot(rel)
 }
 
 // copier is one run of CopyTree.

@@ -22,6 +22,9 @@ type PutOptions struct {
 	// Only, if not empty, are the folders to take, as paths with slashes below the one
 	// that is put; those that are not there are left out.
 	Only []string
+	// Below, if not empty, is a folder that the one which is put lies in: no link leads out
+	// of it, whoever else writes there.
+	Below string
 }
 
 // Put copies a folder into the cache and returns it as an entry in use. It ends early,

@@ -138,36 +138,42 @@ var errNoScript = errors.New("build.command must say how the site is built")
 // Keep copies a build's output out of the workspace, where the next build will write,
 // and returns the copy, which never changes. content names what it was built from; it
 // is empty where that changed meanwhile, and the build is this session's only then, as it
-// is where the disk of the client's cache is full. replace makes it win over an earlier build of the same content. The caller must
-// release it.
+// is where the disk of the client's cache is full. replace makes it win over an earlier build
+// of the same content. The caller must release it.
 func (b *Builder) Keep(ctx context.Context, content string, replace bool) (*buildcache.Entry, error) {
 	const phase, what = bootapi.PhaseBuilding, "Keeping the build failed"
 	cache, key := b.own, keyOf("own")
 	if content != "" {
 		cache, key = b.dist, b.distKey(content)
 	}
-	dir := filepath.Join(b.dir, b.output)
 	moved, err := b.MoveOutput()
 	if err != nil {
 		return nil, b.explain(phase, what, err)
 	}
+	dir, below := b.outputDir(), ""
 	if moved {
-		dir = b.outputDir()
 		defer func() {
 			if back := b.ReturnOutput(); back != nil {
 				b.cfg.Log.Warn("putting the output folder back failed", zap.Error(back))
 			}
 		}()
+	} else {
+		if below, err = filepath.EvalSymlinks(b.cfg.Workspace); err == nil {
+			dir, err = realBelow(below, filepath.Join(b.dir, b.output))
+		}
+		if err != nil {
+			return nil, b.explain(phase, what, err)
+		}
 	}
 	b.cfg.Board.Enter(phase, "keeping the build")
 	if err := b.checkOutput(dir); err != nil {
 		return nil, err
 	}
-	entry, err := cache.Put(ctx, key, dir, buildcache.PutOptions{Replace: replace || content == ""})
+	entry, err := cache.Put(ctx, key, dir, buildcache.PutOptions{Replace: replace || content == "", Below: below})
 	if err != nil && cache != b.own && isDiskFull(err) {
 		b.cfg.Log.Warn("keeping the build for the client's sessions failed", zap.Error(err))
 		cache = b.own // the session's folder may be another volume
-		entry, err = cache.Put(ctx, keyOf("own"), dir, buildcache.PutOptions{Replace: true})
+		entry, err = cache.Put(ctx, keyOf("own"), dir, buildcache.PutOptions{Replace: true, Below: below})
 	}
 	if err != nil {
 		return nil, b.explain(phase, what, err)

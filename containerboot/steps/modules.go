@@ -16,6 +16,7 @@ import (
 
 	"github.com/webordinary/router/containerboot/bootapi"
 	"github.com/webordinary/router/containerboot/buildcache"
+	"github.com/webordinary/router/containerboot/move"
 	"github.com/webordinary/router/containerboot/toolchain"
 )
 
@@ -183,7 +184,6 @@ func (b *Builder) placeModules(ctx context.Context, entry *buildcache.Entry, key
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(top)) }()
-	aside := filepath.Join(top, modulesName)
 	if err := b.removeModules(); err != nil {
 		return err
 	}
@@ -193,32 +193,34 @@ func (b *Builder) placeModules(ctx context.Context, entry *buildcache.Entry, key
 		if _, err := os.Lstat(from); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if _, err := realBelow(b.cfg.Workspace, filepath.Dir(filepath.Join(b.cfg.Workspace, dir))); err != nil {
-			return err
-		}
-		if err := b.placeFolder(ctx, filepath.Join(b.cfg.Workspace, dir), aside, from); err != nil {
+		if err := b.placeFolder(ctx, filepath.Join(b.cfg.Workspace, dir), top, from); err != nil {
 			return err
 		}
 	}
 	return b.markInstalled(key)
 }
 
-// placeFolder copies a folder by way of another one.
-func (b *Builder) placeFolder(ctx context.Context, to, aside, from string) error {
+// placeFolder copies a folder by way of one in top.
+func (b *Builder) placeFolder(ctx context.Context, to, top, from string) error {
+	aside := filepath.Join(top, modulesName)
 	if err := buildcache.CopyTree(ctx, aside, from, true); err != nil {
 		return err
 	}
 	if err := b.cfg.User.Give(aside); err != nil {
 		return err
 	}
-	err := os.Rename(aside, to)
-	if isOtherVolume(err) { // the workspace is a volume of its own
-		if err := os.RemoveAll(aside); err != nil {
-			return err
-		}
-		err = buildcache.CopyTree(ctx, to, from, true)
+	err := b.move(move.In, aside, to)
+	if !isOtherVolume(err) {
+		return err
 	}
-	return err
+	// The workspace is a volume of its own: its owner copies what he has been given.
+	if err := os.Chmod(top, 0o711); err != nil {
+		return err
+	}
+	if err := b.cfg.User.Do(func() error { return buildcache.CopyTree(ctx, to, aside, true) }); err != nil {
+		return err
+	}
+	return errors.Join(os.RemoveAll(aside), os.Chmod(top, 0o700))
 }
 
 // KeepModules puts the workspace's node_modules into the cache, if they belong there

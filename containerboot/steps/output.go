@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/webordinary/router/containerboot/bootapi"
+	"github.com/webordinary/router/containerboot/move"
 )
 
 // homePage is the file that answers for the root of a site.
@@ -37,7 +38,7 @@ func (b *Builder) MoveOutput() (bool, error) {
 		err = os.RemoveAll(b.outputDir())
 	}
 	if err == nil {
-		err = os.Rename(from, b.outputDir())
+		err = b.move(move.Out, b.outputDir(), from)
 	}
 	if errors.Is(err, syscall.EXDEV) || errors.Is(err, syscall.EBUSY) {
 		return false, nil
@@ -54,7 +55,7 @@ func (b *Builder) ReturnOutput() error {
 	if _, err := os.Lstat(b.outputDir()); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	err := os.Rename(b.outputDir(), filepath.Join(b.dir, b.output))
+	err := b.move(move.In, b.outputDir(), filepath.Join(b.dir, b.output))
 	for _, taken := range []error{fs.ErrExist, fs.ErrNotExist, syscall.ENOTDIR} {
 		if errors.Is(err, taken) {
 			return b.DropOutput()
@@ -64,6 +65,20 @@ func (b *Builder) ReturnOutput() error {
 		return fmt.Errorf("putting the output folder back: %w", err)
 	}
 	return nil
+}
+
+// move renames between a path outside of the workspace and one in it.
+func (b *Builder) move(by func(work *os.Root, outside, inside string) error, outside, inside string) error {
+	inside, err := filepath.Rel(b.cfg.Workspace, inside)
+	if err != nil {
+		return err
+	}
+	work, err := os.OpenRoot(b.cfg.Workspace)
+	if err != nil {
+		return err
+	}
+	defer work.Close()
+	return by(work, outside, inside)
 }
 
 // DropOutput removes what MoveOutput took.

@@ -12,9 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/webordinary/router/containerboot/move"
 )
 
 // modulesFile of GitDir holds which submodules lie in the workspace: path → commit.
@@ -245,7 +244,11 @@ func (w *Worktree) replaceModule(ctx context.Context, work *os.Root, m *submodul
 	if err := w.takeAway(work, m.path); err != nil {
 		return err
 	}
-	if err := moveWithin(work, at.work, m.path, true); err != nil {
+	err := work.MkdirAll(path.Dir(m.path), 0o755)
+	if err == nil {
+		err = move.In(work, at.work, m.path)
+	}
+	if err != nil {
 		return failed("moving a submodule into place", err)
 	}
 	return nil
@@ -255,35 +258,8 @@ func (w *Worktree) replaceModule(ctx context.Context, work *os.Root, m *submodul
 func (w *Worktree) takeAway(work *os.Root, name string) error {
 	old := aside(w.cfg.Dir)
 	defer os.RemoveAll(old)
-	if err := moveWithin(work, old, name, false); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := move.Out(work, old, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return failed("taking a submodule's folder away", err)
-	}
-	return nil
-}
-
-// moveWithin renames a path outside of the workspace to one in it, or the other way round,
-// through no link of the workspace.
-func moveWithin(work *os.Root, outside, inside string, in bool) error {
-	folder, base := path.Split(inside)
-	folder = path.Clean(folder)
-	if in {
-		if err := work.MkdirAll(folder, 0o755); err != nil {
-			return err
-		}
-	}
-	parent, err := work.OpenFile(folder, os.O_RDONLY|syscall.O_DIRECTORY, 0)
-	if err != nil {
-		return err
-	}
-	defer parent.Close()
-	fd := int(parent.Fd())
-	if in {
-		err = unix.Renameat(unix.AT_FDCWD, outside, fd, base)
-	} else {
-		err = unix.Renameat(fd, base, unix.AT_FDCWD, outside)
-	}
-	if err != nil {
-		return &os.PathError{Op: "rename", Path: strings.TrimSuffix(inside, "/"), Err: err}
 	}
 	return nil
 }
