@@ -6,8 +6,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 )
 
 // dirt is what the install left in the workspace: path → the file as git names it. Such a
@@ -110,7 +113,8 @@ func (d dirt) unchanged(work, name string) bool {
 	return err == nil && now == left
 }
 
-// fileObject names a file as git does where no attribute changes its line ends.
+// fileObject names a file as git does where no attribute changes its line ends. It waits for
+// nobody, and takes no memory for a large one.
 func fileObject(path string) (dirtyFile, error) {
 	info, err := os.Lstat(path)
 	if os.IsNotExist(err) {
@@ -119,26 +123,56 @@ func fileObject(path string) (dirtyFile, error) {
 	if err != nil {
 		return dirtyFile{}, err
 	}
-	var data []byte
-	mode := "100644"
-	switch {
-	case info.Mode()&os.ModeSymlink != 0:
-		var target string
-		target, err = os.Readlink(path)
-		data, mode = []byte(target), "120000"
-	case !info.Mode().IsRegular():
-		return dirtyFile{Mode: "other"}, nil
-	default:
-		if info.Mode()&0o100 != 0 {
-			mode = "100755"
+	if info.Mode()&os.ModeSymlink != 0 {
+		target, err := os.Readlink(path)
+		if err != nil {
+			return dirtyFile{}, err
 		}
-		data, err = os.ReadFile(path)
+		object, err := blob(strings.NewReader(target), int64(len(target)))
+		return dirtyFile{Mode: "120000", Object: object}, err
 	}
+	if !info.Mode().IsRegular() {
+		return dirtyFile{Mode: "other"}, nil
+	}
+	f, err := openRegular(path)
 	if err != nil {
 		return dirtyFile{}, err
 	}
+	defer f.Close()
+	if info, err = f.Stat(); err != nil {
+		return dirtyFile{}, err
+	}
+	file := dirtyFile{Mode: "100644"}
+	if info.Mode()&0o100 != 0 {
+		file.Mode = "100755"
+	}
+	file.Object, err = blob(f, info.Size())
+	return file, err
+}
+
+// openRegular opens a file that is no link, and no pipe whose other end is waited for.
+func openRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file", path)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// blob is git's name of so many bytes of a file.
+func blob(content io.Reader, size int64) (string, error) {
 	h := sha1.New() //nolint:gosec // git's own naming of objects
-	fmt.Fprintf(h, "blob %d\x00", len(data))
-	h.Write(data)
-	return dirtyFile{Mode: mode, Object: hex.EncodeToString(h.Sum(nil))}, nil
+	fmt.Fprintf(h, "blob %d\x00", size)
+	if _, err := io.CopyN(h, content, size); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -18,7 +18,9 @@ type Error struct {
 	// Retryable: trying again may help without a change by anybody.
 	Retryable bool
 
-	err error
+	// network: the remote could not be reached, which may pass at once.
+	network bool
+	err     error
 }
 
 // Error is cause and detail.
@@ -128,14 +130,14 @@ func (w *Worktree) classify(ctx context.Context, err error, stderr string, r rem
 		e.Cause = "The git program is missing here."
 		return e
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		e.Cause = diskFull
+		e.Cause, e.Retryable = diskFull, true
 		return e
 	case ctx.Err() != nil:
-		e.Cause, e.Retryable, e.err = tookTooLong, true, ctx.Err()
+		e.Cause, e.Retryable, e.network, e.err = tookTooLong, true, true, ctx.Err()
 		return e
 	}
 	if diskFullPattern.MatchString(stderr) {
-		e.Cause = diskFull
+		e.Cause, e.Retryable = diskFull, true
 		return e
 	}
 	e.Cause = "Working with the repository failed."
@@ -149,7 +151,7 @@ func (w *Worktree) classify(ctx context.Context, err error, stderr string, r rem
 	for _, f := range faults {
 		if f.pattern.MatchString(stderr) {
 			e.Cause = strings.NewReplacer("{host}", host, "{url}", r.url).Replace(f.cause)
-			e.Retryable = f.network
+			e.Retryable, e.network = f.network, f.network
 			break
 		}
 	}
@@ -163,7 +165,7 @@ func failed(doing string, err error) error {
 	}
 	e := &Error{Cause: "Preparing or saving the files failed.", Detail: tail(doing+": "+err.Error(), detailLimit), err: err}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		e.Cause = diskFull
+		e.Cause, e.Retryable = diskFull, true
 	}
 	return e
 }

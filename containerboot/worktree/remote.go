@@ -44,7 +44,7 @@ func (w *Worktree) onRemote(ctx context.Context, p place, r remote, args ...stri
 		if errors.As(err, &e) && otherHostKey.MatchString(e.Detail) {
 			e.Detail += "\n" + w.hostKeyHint(r, by.pinned)
 		}
-		if err == nil || try == len(backoffs) || ctx.Err() != nil || e == nil || !e.Retryable {
+		if err == nil || try == len(backoffs) || ctx.Err() != nil || e == nil || !e.network {
 			return out, err
 		}
 		w.cfg.Log(fmt.Sprintf("%s Trying again in %s.", e.Cause, backoffs[try]))

@@ -155,7 +155,7 @@ func (s *submoduleWalk) get(ctx context.Context, m *submodule, r remote) error {
 	err := s.w.fetchModule(ctx, p, r, m.commit)
 	if e := (*Error)(nil); errors.As(err, &e) {
 		s.w.moduleFaults.Store(m.path, strings.TrimSuffix(e.Cause, "."))
-		if e.Retryable {
+		if e.network {
 			s.away[r.server()] = strings.TrimSuffix(e.Cause, ".")
 		}
 	}

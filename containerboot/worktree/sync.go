@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -379,6 +380,11 @@ func (w *Worktree) begins(ctx context.Context, path, commit string) bool {
 	if err != nil {
 		return false // not in the commit
 	}
-	data, err := os.ReadFile(filepath.Join(w.cfg.Dir, path))
+	f, err := openRegular(filepath.Join(w.cfg.Dir, path))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, int64(len(whole))+1))
 	return err == nil && bytes.HasPrefix(whole, data)
 }
