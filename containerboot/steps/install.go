@@ -217,11 +217,17 @@ func readRegular(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() || info.Size() > ownLimit {
-		return nil, fmt.Errorf("%s is no file of at most %d MB", filepath.Base(path), ownLimit>>20)
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: %w", filepath.Base(path), errNoFile)
+	}
+	if info.Size() > ownLimit {
+		return nil, fmt.Errorf("%s is larger than %d MB", filepath.Base(path), ownLimit>>20)
 	}
 	return io.ReadAll(io.LimitReader(f, ownLimit))
 }
+
+// errNoFile: it is a folder, a pipe or a device.
+var errNoFile = errors.New("it is no regular file")
 
 // putBack makes a file what it was, nil for none, with the rights of the client's code.
 func (b *Builder) putBack(path string, was []byte) error {

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -54,7 +53,7 @@ func (b *Builder) distKey(content string) string {
 // from: its content, and the files of environment variables in the site's folder, which
 // git commonly ignores.
 func (b *Builder) Inputs(content string) (string, error) {
-	env, err := hashFolder(b.dir, ".env")
+	env, err := b.hashFolder(b.dir, ".env")
 	if err != nil {
 		return "", fail(bootapi.PhaseInstalling, err, "The .env files of this site cannot be read.")
 	}
@@ -64,11 +63,15 @@ func (b *Builder) Inputs(content string) (string, error) {
 	return keyOf(content, env), nil
 }
 
-// hashFolder names the regular files right in a folder whose names begin with a prefix,
-// and what they hold; "" if there are none.
-func hashFolder(dir, prefix string) (string, error) {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
+// hashFolder names the regular files right in a folder whose names begin with a prefix, or
+// without one those of the folders in it too, and what they hold; "" if there are none.
+func (b *Builder) hashFolder(dir, prefix string) (string, error) {
+	var entries []fs.DirEntry
+	err := b.cfg.User.Do(func() (err error) {
+		entries, err = os.ReadDir(dir)
+		return err
+	})
+	if unreadable(err) {
 		return "", nil
 	}
 	if err != nil {
@@ -79,7 +82,11 @@ func hashFolder(dir, prefix string) (string, error) {
 		if !strings.HasPrefix(e.Name(), prefix) {
 			continue
 		}
-		sum, err := hashFile(filepath.Join(dir, e.Name()))
+		hash := b.hashFile
+		if e.IsDir() && prefix == "" {
+			hash = func(path string) (string, error) { return b.hashFolder(path, "") }
+		}
+		sum, err := hash(filepath.Join(dir, e.Name()))
 		if err != nil {
 			return "", err
 		}
@@ -93,56 +100,25 @@ func hashFolder(dir, prefix string) (string, error) {
 	return keyOf(parts...), nil
 }
 
-// hashTree names the regular files in a folder and below it, and what they hold; "" if
-// there are none.
-func hashTree(dir string) (string, error) {
-	var parts []string
-	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		sum, err := hashFile(filepath.Join(dir, filepath.FromSlash(name)))
-		if sum != "" {
-			parts = append(parts, name, sum)
-		}
-		return err
-	})
-	if errors.Is(err, fs.ErrNotExist) {
+// hashFile is the SHA-256 of a file, or "" if there is none that the client's code can read:
+// that is what is installed and built from. A link counts as what it leads to, for that code
+// follows it too.
+func (b *Builder) hashFile(path string) (string, error) {
+	data, err := b.readOwn(path)
+	if unreadable(err) {
 		return "", nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("hashing: %w", err)
 	}
-	if len(parts) == 0 {
-		return "", nil
-	}
-	return keyOf(parts...), nil
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), nil
 }
 
-// hashFile is the SHA-256 of a file, or "" if there is none. A link counts as the file
-// that it leads to.
-func hashFile(path string) (string, error) {
-	// Opening a pipe would wait for its other end.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("hashing: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return "", fmt.Errorf("hashing: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return "", nil
-	}
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", fmt.Errorf("hashing: %w", err)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+// unreadable reports whether an error is that of what is not there for the client's code.
+func unreadable(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, errNoFile) ||
+		errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENXIO)
 }
 
 // version is a tool's version, or "" where there is no such tool: not every site needs

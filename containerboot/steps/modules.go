@@ -80,14 +80,14 @@ func (b *Builder) settingsOf(dir string) ([]string, error) {
 	dir = filepath.Join(b.cfg.Workspace, filepath.FromSlash(dir))
 	var parts []string
 	for _, name := range slices.Concat([]string{"package.json"}, settingsFiles, toolchain.LockFiles()) {
-		sum, err := hashFile(filepath.Join(dir, name))
+		sum, err := b.hashFile(filepath.Join(dir, name))
 		if err != nil {
 			return nil, err
 		}
 		parts = append(parts, name, sum)
 	}
 	for _, name := range settingsFolders {
-		sum, err := hashTree(filepath.Join(dir, filepath.FromSlash(name)))
+		sum, err := b.hashFolder(filepath.Join(dir, filepath.FromSlash(name)), "")
 		if err != nil {
 			return nil, err
 		}
