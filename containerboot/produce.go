@@ -159,8 +159,7 @@ func (x *session) clearOutput(ctx context.Context, content string) (string, erro
 }
 
 // keepModules puts node_modules, and what npm downloaded for them, into the cache for the
-// next session. Nobody waits
-// for it, and without it the next session installs.
+// next session. Nobody waits for it, and without it the next session installs.
 func (x *session) keepModules(ctx context.Context) error {
 	content, err := x.content(ctx)
 	if err == nil {

@@ -2,6 +2,7 @@ package downloads
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -14,17 +15,20 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
-// A lock file may name packages by version and hash, but not say where they are: npm
-// asks the registry about each one then, fetches what that names, and keeps the answers in
-// its cache's index, under the request. They are kept and lent too, for packages whose hash the lock file gives: an
-// answer that a session's code invented can then make an installation fail, and no more.
+// A lock file may name packages by version and hash, but not say where they are: npm asks the
+// registry about each one then, fetches what that names, and keeps the answers in its cache's
+// index, under the request. They are kept and lent too, for packages whose hash the lock file
+// gives: an answer that a session's code invented can then make an installation fail, and no
+// more.
 
 const (
 	answersName = "index"
-	// mostAnswers and mostAnswer bound what is read of an index, in files and in bytes.
-	mostAnswers = 10_000
+	// mostAnswers and mostAnswer bound what is read of an index, in files and folders, of which
+	// each file may have two, and in bytes of a file.
+	mostAnswers = 30_000
 	mostAnswer  = 64 << 10
 )
 
@@ -158,19 +162,20 @@ func (s *Store) lendAnswers(npmCache string, names map[string]bool) (lent int, e
 }
 
 // keepAnswers takes what the registry said about packages from an npm cache.
-func (s *Store) keepAnswers(from *os.Root, names map[string]bool) error {
+func (s *Store) keepAnswers(ctx context.Context, from *os.Root, names map[string]bool, left *int64) error {
 	if len(names) == 0 {
 		return nil
 	}
 	looked := 0
 	err := fs.WalkDir(from.FS(), "_cacache/index-v5", func(path string, d fs.DirEntry, err error) error {
+		if looked++; looked > mostAnswers || ctx.Err() != nil {
+			return fs.SkipAll
+		}
 		if err != nil || !d.Type().IsRegular() {
 			return ignoreGone(err)
 		}
-		if looked++; looked > mostAnswers {
-			return fs.SkipAll
-		}
-		f, err := from.OpenFile(path, os.O_RDONLY, 0)
+		// It may be a pipe by now, of which nobody waits for the other end.
+		f, err := from.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 		if err != nil {
 			return ignoreGone(err)
 		}
@@ -183,13 +188,19 @@ func (s *Store) keepAnswers(from *os.Root, names map[string]bool) error {
 		if !ok || !names[a.about()] {
 			return nil
 		}
-		if err := s.keep(from, a.content); err != nil {
+		if *left -= leastSize; *left < 0 {
+			return fs.SkipAll
+		}
+		if err := s.keep(from, a.content, left); err != nil {
 			return err
 		}
 		return s.keepAnswer(a)
 	})
 	if err != nil {
 		return fmt.Errorf("keeping the registry's answers: %w", err)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	return nil
 }

@@ -31,6 +31,8 @@ const (
 	// orphanAge is how old a file there must be to be nobody's: longer than it takes to
 	// copy the largest.
 	orphanAge = time.Hour
+	// leastSize is what the smallest file takes on a disk, in bytes.
+	leastSize = 4 << 10
 )
 
 // Store is a folder of files by their SHA-512. Make one with New; its methods are safe for
@@ -124,22 +126,26 @@ func (s *Store) Keep(ctx context.Context, npmCache string, lock []byte) error {
 		return fmt.Errorf("keeping downloads: %w", err)
 	}
 	defer from.Close()
+	// Both the lock file and the cache are the client's code's: it is not to fill the disk
+	// between two sweeps.
+	left := s.limit
 	for _, of := range sums(lock) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err := s.keep(from, of); err != nil {
+		if err := s.keep(from, of, &left); err != nil {
 			return fmt.Errorf("keeping downloads: %w", err)
 		}
 	}
-	if err := s.keepAnswers(from, unplaced(lock)); err != nil {
+	if err := s.keepAnswers(ctx, from, unplaced(lock), &left); err != nil {
 		return err
 	}
 	return s.sweep()
 }
 
-// keep takes one file, if the cache has it and it is right.
-func (s *Store) keep(from *os.Root, of sum) error {
+// keep takes one file, if the cache has it, it is right, and of the bytes that are left it
+// needs no more, which it takes from them.
+func (s *Store) keep(from *os.Root, of sum, left *int64) error {
 	// A pipe of that name is not waited for.
 	in, err := from.OpenFile(of.cached(), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -150,9 +156,11 @@ func (s *Store) keep(from *os.Root, of sum) error {
 	}
 	defer in.Close()
 	info, err := in.Stat()
-	if err != nil || !info.Mode().IsRegular() || info.Size() > s.limit || s.has(of, info.Size()) {
+	if err != nil || !info.Mode().IsRegular() || info.Size() > *left || s.has(of, info.Size()) {
 		return nil
 	}
+	size := info.Size()
+	*left -= max(size, leastSize)
 	if err := os.MkdirAll(filepath.Dir(s.path(of)), 0o755); err != nil {
 		return err
 	}
@@ -162,7 +170,7 @@ func (s *Store) keep(from *os.Root, of sum) error {
 	}
 	defer os.Remove(out.Name()) // it is not there any more if all goes well
 	h := sha512.New()
-	_, err = io.Copy(out, io.TeeReader(io.LimitReader(in, s.limit), h))
+	_, err = io.Copy(out, io.TeeReader(io.LimitReader(in, size), h))
 	if err = errors.Join(err, out.Chmod(0o644), out.Close()); err != nil {
 		return err
 	}
@@ -214,7 +222,7 @@ func (s *Store) sweep() error {
 		if err != nil {
 			return ignoreGone(err)
 		}
-		f := file{path, info.ModTime(), info.Size()}
+		f := file{path, info.ModTime(), max(info.Size(), leastSize)}
 		if filepath.Base(filepath.Dir(path)) != newName {
 			all = append(all, f)
 		} else if f.at.Before(orphans) {

@@ -154,7 +154,7 @@ func TestLinksToNothing(t *testing.T) {
 
 func TestBounds(t *testing.T) {
 	t.Parallel()
-	s := newStore(t, 12)
+	s := newStore(t, 3*leastSize)
 	files := []string{"1111", "2222", "3333"}
 	require.NoError(t, s.Keep(t.Context(), cacheOf(t, files...), lockOf(files...)))
 	long := time.Now().Add(-2 * orphanAge)
@@ -183,9 +183,23 @@ func TestBounds(t *testing.T) {
 	assert.FileExists(t, filepath.Join(s.dir, newName, "young"))
 }
 
+// TestOneSessionFillsTheStore keeps no more of a session than there is room for, ever.
+func TestOneSessionFillsTheStore(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, 3*leastSize)
+	var files []string
+	for i := range 10 {
+		files = append(files, fmt.Sprint("file ", i))
+	}
+	require.NoError(t, s.Keep(t.Context(), cacheOf(t, files...), lockOf(files...)))
+	for i, of := range sums(lockOf(files...)) {
+		assert.Equal(t, i < 3, isFile(s.path(of)), "the first in the order of their sums, not the last")
+	}
+}
+
 func TestManyAtOnce(t *testing.T) {
 	t.Parallel()
-	s := newStore(t, 40)
+	s := newStore(t, 5*leastSize)
 	var files []string
 	for i := range 20 {
 		files = append(files, fmt.Sprint("file ", i))
