@@ -7,7 +7,10 @@ import (
 	"syscall"
 )
 
-const diskFull = "The disk is full."
+const (
+	diskFull       = "The disk is full."
+	tooManyWatched = "This machine cannot watch so many files for changes: whoever runs it has to raise fs.inotify.max_user_watches."
+)
 
 // isDiskFull reports whether an error is that of a full disk.
 func isDiskFull(err error) bool {
@@ -70,6 +73,8 @@ func always(cause string) func(output, int, []string) string {
 
 // anyTools is what every program may say.
 var anyTools = []known{
+	// It has the code of a full disk.
+	{says: regexp.MustCompile(`System limit for number of file watchers reached`), cause: always(tooManyWatched)},
 	{says: noSpace, cause: always(diskFull), retryable: true},
 	{says: regexp.MustCompile(`(?i)heap out of memory`), cause: heapText},
 	{says: regexp.MustCompile(`^Killed$|\bENOMEM\b|^npm \S+ signal SIGKILL$`), cause: func(output, int, []string) string { return noMemory + limitText() }},

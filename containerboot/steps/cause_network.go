@@ -21,7 +21,8 @@ var (
 		regexp.MustCompile(`attempted address(?:es)?: ([^\s,)]+)`),
 		regexp.MustCompile(`Could not resolve host: ([^\s"']+)`),
 		regexp.MustCompile(`request to https?://([^/\s]+)\S* failed`),
-		regexp.MustCompile(`\bGET https?://([^/\s]+)`),
+		// What a site's own log says that it asked may have been answered.
+		regexp.MustCompile(`(?:\bERR_PNPM_\w+[\s\p{Z}]+|^npm (?:error|ERR!) .*)\bGET https?://([^/\s]+)`),
 		regexp.MustCompile(`Request URL: https?://([^/\s]+)`),
 		regexp.MustCompile(`"https?://([^/\s"]+)[^"\s]*: `),
 		regexp.MustCompile(`connect E[A-Z]+ ([^\s",]+)`),

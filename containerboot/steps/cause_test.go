@@ -74,7 +74,10 @@ func TestExplain(t *testing.T) {
 		"no output":       {ran(), "Installing failed: npm ci ended with status 1.", false},
 		"full disk, tool": {ran("npm error ENOSPC: no space left on device, write"), diskFull, true},
 		"full disk, ours": {fmt.Errorf("keeping: %w", &os.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}), diskFull, true},
-		"registry down":   {ran("npm error code ECONNREFUSED", "npm error errno ECONNREFUSED"), "The package registry could not be reached: it refuses the connection.", true},
+		"too many files to watch": {
+			ran("Error: ENOSPC: System limit for number of file watchers reached, watch '/w/src'", "  code: 'ENOSPC',"), tooManyWatched, false,
+		},
+		"registry down": {ran("npm error code ECONNREFUSED", "npm error errno ECONNREFUSED"), "The package registry could not be reached: it refuses the connection.", true},
 		"no such package": {
 			ran("npm error code E404", "npm error 404 Not Found - GET https://registry.example/nope - Not found"),
 			"A package that the site needs was not found in the registry: Not Found - GET https://registry.example/nope - Not found", false,
@@ -100,6 +103,10 @@ func TestExplain(t *testing.T) {
 		"a host that does not answer": {
 			ran("TypeError: fetch failed", "    at node:internal/deps/undici/undici:1:2", "  [cause]: Error: getaddrinfo ENOTFOUND cms.example"),
 			"Installing failed: the host cms.example on the network does not answer: its name was not found.", true,
+		},
+		"a host that does not answer, after one that did": {
+			ran("GET https://answers.example/posts 200", "TypeError: fetch failed", "  [cause]: Error: connect ECONNREFUSED 192.0.2.1:443"),
+			"Installing failed: the host 192.0.2.1:443 on the network does not answer: it refuses the connection.", true,
 		},
 		"a host that does not answer in time": {
 			ran("TypeError: fetch failed", "  [cause]: ConnectTimeoutError: Connect Timeout Error (attempted address: cms.example:443, timeout: 10000ms)"),
