@@ -16,7 +16,11 @@ var lifecycle = []string{
 	"prepublish", "preprepare", "prepare", "postprepare",
 }
 
-var localPackage = regexp.MustCompile(`"(file|link|portal):`)
+var (
+	localPackage = regexp.MustCompile(`"(file|link|portal):`)
+	// localPath is such a package without that word.
+	localPath = regexp.MustCompile(`^(?:~|\.{0,2})/`)
+)
 
 // patchFile finds patches that pnpm and Yarn are told to apply.
 var patchFile = regexp.MustCompile(`(?:~/|\./)?([^\s"'#:]+\.patch)\b`)
@@ -61,13 +65,23 @@ func (p *Project) ReadsFiles(packages []string) bool {
 			return true
 		}
 		var m struct {
-			Scripts map[string]any `json:"scripts"`
+			Scripts      map[string]any `json:"scripts"`
+			Dependencies map[string]any `json:"dependencies"`
+			Dev          map[string]any `json:"devDependencies"`
+			Optional     map[string]any `json:"optionalDependencies"`
 		}
 		if json.Unmarshal(data, &m) != nil || localPackage.Match(data) || bytes.Contains(data, []byte(`"injected"`)) || patchesElsewhere(data) {
 			return true
 		}
 		if data, err := p.Files.Read(path.Join(dir, "pnpm-workspace.yaml")); err == nil && patchesElsewhere(data) {
 			return true
+		}
+		for _, packages := range []map[string]any{m.Dependencies, m.Dev, m.Optional} {
+			for _, from := range packages {
+				if path, _ := from.(string); localPath.MatchString(path) {
+					return true
+				}
+			}
 		}
 		for _, name := range lifecycle {
 			script, isText := m.Scripts[name].(string)
