@@ -151,7 +151,7 @@ func (r *Resolver) read(ctx context.Context, clientID string, ref configstore.Ke
 	case configstore.KeyInEnv:
 		text, ok := os.LookupEnv(ref.Name)
 		if !ok {
-			return "", fmt.Errorf("%w: the variable is not set in the edge's environment", ErrNotFound)
+			return "", fmt.Errorf("%w: the variable is not set in the environment of this process", ErrNotFound)
 		}
 		return text, nil
 	case configstore.KeyInFile:

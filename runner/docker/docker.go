@@ -5,11 +5,12 @@
 //
 // # A container
 //
-// It has the image's containerboot as its entry point and first process, and nothing in
-// its environment but ids, the hash of its token and what Tunables says. Its root file system is read-only. It keeps the capabilities CHOWN,
-// DAC_OVERRIDE, KILL, SETGID and SETUID, by which containerboot runs a client's code as
-// another user and cares for that user's files, and may gain no privilege beyond those. Memory, CPU time and processes are limited by its
-// size, and its log to 10 MiB, which `docker logs` shows.
+// It has the image's containerboot as its entry point and first process, and nothing in its
+// environment but ids, the hash of its token and what Tunables says. Its root file system is
+// read-only. It keeps the capabilities CHOWN, DAC_OVERRIDE, KILL, SETGID and SETUID, by which
+// containerboot runs a client's code as another user and cares for that user's files, and may
+// gain no privilege beyond those. Memory, CPU time and processes are limited by its size, and
+// its log to 10 MiB, which `docker logs` shows.
 //
 // # What is on the engine
 //

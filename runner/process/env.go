@@ -8,7 +8,8 @@ import (
 )
 
 // passed are the variables of the edge that its containers get: what programs need to
-// run and to reach the network, and to know whom they reach. Nothing else, and so no credentials, reaches them.
+// run and to reach the network, and to know whom they reach. Nothing else, and so no
+// credentials, reaches them.
 var passed = []string{
 	"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR",
 	"http_proxy", "https_proxy", "no_proxy", "all_proxy",
