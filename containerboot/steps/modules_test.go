@@ -22,11 +22,11 @@ func TestModulesOnAnotherVolume(t *testing.T) {
 	workspace := t.TempDir()
 	private := "/dev/shm/containerboot-test-" + rand.Text()
 	err := os.Mkdir(private, 0o700)
+	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(private)) })
 	if err != nil || volume(t, private) == volume(t, workspace) {
 		t.Log("this takes a second volume, at /dev/shm")
 		return
 	}
-	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(private)) })
 	owner := os.Getuid()
 	var user *runas.User
 	if owner == 0 {
