@@ -201,7 +201,8 @@
 // beside it, or sets for it, is missing. The Host that
 // it sees is the address at which it listens, as with a server. It sees by itself what
 // changes in the workspace; when other packages were installed, and at
-// /api/rebuild, it is started anew.
+// /api/rebuild, it is started anew. While its configuration is broken it goes on with the
+// one before, which only its log says.
 //
 // A server that ends by itself is started again, after 250 ms at first, doubling to 30 s;
 // the status has a failure meanwhile, and requests wait up to 15 s. Ready is a session
