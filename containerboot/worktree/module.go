@@ -48,17 +48,23 @@ func writeModules(gitDir string, placed map[string]string) error {
 // checkoutModules writes the files of submodules into a workspace that is being made,
 // and those of editors which could not be pushed.
 func (w *Worktree) checkoutModules(ctx context.Context, p place, list []submodule) error {
+	work, err := os.OpenRoot(p.work)
+	if err != nil {
+		return failed("opening the workspace", err)
+	}
+	defer work.Close()
 	placed := map[string]string{}
 	for i := range list {
 		m := &list[i]
 		if m.fault != "" {
 			continue
 		}
-		at := p.module(m.path)
-		if err := os.MkdirAll(at.work, 0o755); err != nil {
-			return failed("making a submodule's folder", err)
+		// What an editor made of the submodule around it may have a link here, to anywhere.
+		if !makeFolder(work, m.path) || !isVacant(work, m.path) {
+			m.fault = "there is something else in its folder; it stays as it is"
+			continue
 		}
-		if err := w.checkoutModule(ctx, at, m); err != nil {
+		if err := w.checkoutModule(ctx, p.module(m.path), m); err != nil {
 			return err
 		}
 		placed[m.path] = m.commit
@@ -214,6 +220,22 @@ func (w *Worktree) moduleTree(ctx context.Context, work *os.Root, name string) (
 // isFolder reports whether a path is one with no link on the way to it.
 func isFolder(work *os.Root, name string) bool {
 	for dir := name; dir != "."; dir = path.Dir(dir) {
+		if info, err := work.Lstat(dir); err != nil || !info.IsDir() {
+			return false
+		}
+	}
+	return true
+}
+
+// makeFolder makes a folder and those above it, and reports whether there is one with no
+// link on the way to it.
+func makeFolder(work *os.Root, name string) bool {
+	dir := ""
+	for part := range strings.SplitSeq(name, "/") {
+		dir = path.Join(dir, part)
+		if err := work.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return false
+		}
 		if info, err := work.Lstat(dir); err != nil || !info.IsDir() {
 			return false
 		}

@@ -311,3 +311,38 @@ func TestASubmodulesFolderLeadsNowhere(t *testing.T) {
 		})
 	}
 }
+
+// TestASubmodulesChangesLeadNowhere: what an editor made of a submodule comes back from its
+// bundle before the submodules within it, and may have a link in their place.
+func TestASubmodulesChangesLeadNowhere(t *testing.T) {
+	t.Parallel()
+	for name, inside := range map[string]bool{"outside": false, "elsewhere in the workspace": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.withTheme()
+			w := r.prepared()
+			outside := t.TempDir()
+			target := outside
+			if inside {
+				target = "../../src"
+			}
+			img := filepath.Join(r.cfg.Dir, "packages/theme/img")
+			require.NoError(t, os.RemoveAll(img))
+			require.NoError(t, os.Symlink(target, img))
+			res, err := w.Save(t.Context(), "")
+			require.NoError(t, err)
+			require.Contains(t, res.Note, "packages/theme cannot be pushed")
+
+			r.elsewhere()
+			r.prepared()
+			link, err := os.Readlink(filepath.Join(r.cfg.Dir, "packages/theme/img"))
+			require.NoError(t, err)
+			assert.Equal(t, target, link, "as the editor left it")
+			files, err := os.ReadDir(outside)
+			require.NoError(t, err)
+			assert.Empty(t, files)
+			assert.NoDirExists(t, filepath.Join(r.cfg.Dir, "src/icons"))
+		})
+	}
+}
