@@ -28,7 +28,7 @@ const (
 	refDraft = "refs/webordinary/draft"
 	// refDraftPushed is the last one that the remote is known to have.
 	refDraftPushed = "refs/webordinary/draft-pushed"
-	// refDraftFound is the remote's as a clone found it.
+	// refDraftFound is another container's, which this one went on from.
 	refDraftFound = "refs/webordinary/draft-found"
 
 	draftMessage = "Work in progress"
@@ -186,7 +186,7 @@ func (w *Worktree) PushDraft(ctx context.Context, draft string) (bootapi.SaveRes
 	var pushErr error
 	if !w.drafting.isRefused() {
 		pushErr = w.pushSpecs(pushing, draft+":"+w.remoteDraft())
-		if isRefusal(pushErr) {
+		if isRefusal(pushErr) && !isOvertaken(pushErr) {
 			w.drafting.mu.Lock()
 			w.drafting.refused = true
 			w.drafting.mu.Unlock()
@@ -227,6 +227,15 @@ var refusals = regexp.MustCompile(`(?i)\[(remote )?rejected\]|does not support -
 func isRefusal(err error) bool {
 	e := (*Error)(nil)
 	return errors.As(err, &e) && !e.Retryable && refusals.MatchString(e.Detail)
+}
+
+// overtaken is how git refuses a draft where the remote has one that does not lead to it:
+// another container of the session has gone on.
+var overtaken = regexp.MustCompile(`\[rejected\].*\((fetch first|non-fast-forward)\)`)
+
+func isOvertaken(err error) bool {
+	e := (*Error)(nil)
+	return errors.As(err, &e) && overtaken.MatchString(e.Detail)
 }
 
 // findRef is readRef, or "" where there is none.

@@ -31,19 +31,26 @@ func (w *Worktree) spendDraft(ctx context.Context, head string) error {
 	return err
 }
 
-// dropSpec is what a push takes the draft away by; empty where there is none to take. Where
-// it is not known whether the first one ever arrived, the spent one is put in its place:
-// one that arrives later still is refused for that.
+// dropSpec is what a push takes the draft away by; empty where there is none to take. The
+// spent one is put in its place where it is not known whether the first one ever arrived:
+// one that arrives later still is refused for that. And it is where the draft was another
+// container's: whose workspace wakes once more must learn that somebody went on from it.
 func (w *Worktree) dropSpec() (string, error) {
-	pushed, err := w.findRef(refDraftPushed)
-	if err != nil || pushed != "" {
-		return ":" + w.remoteDraft(), err
+	var pushed, found, last string
+	for ref, to := range map[string]*string{refDraftPushed: &pushed, refDraftFound: &found, refDraft: &last} {
+		var err error
+		if *to, err = w.findRef(ref); err != nil {
+			return "", err
+		}
 	}
-	last, err := w.findRef(refDraft)
-	if err != nil || last == "" || w.drafting.isRefused() {
-		return "", err
+	switch {
+	case pushed != "" && found == "":
+		return ":" + w.remoteDraft(), nil
+	case last == "" || last == pushed || w.drafting.isRefused():
+		return "", nil
+	default:
+		return last + ":" + w.remoteDraft(), nil
 	}
-	return last + ":" + w.remoteDraft(), nil
 }
 
 // dropped notes that a push by dropSpec succeeded.

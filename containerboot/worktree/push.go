@@ -79,11 +79,18 @@ func (w *Worktree) pushOnce(ctx context.Context, head string) error {
 	return w.pushSpecs(ctx, branch)
 }
 
-// pushSpecs pushes all or nothing.
+// pushSpecs pushes all or nothing. A draft is removed only if it is the one known here.
 func (w *Worktree) pushSpecs(ctx context.Context, specs ...string) error {
 	args := []string{"push", "--progress", "--no-verify", "--no-follow-tags"}
 	if len(specs) > 1 {
 		args = append(args, "--atomic")
+	}
+	if slices.Contains(specs, ":"+w.remoteDraft()) {
+		known, err := w.findRef(refDraftPushed)
+		if err != nil {
+			return err
+		}
+		args = append(args, "--force-with-lease="+w.remoteDraft()+":"+known)
 	}
 	_, err := w.onRemote(ctx, w.own(), w.remote, append(append(args, "--", w.remote.url), specs...)...)
 	return err
