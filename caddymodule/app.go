@@ -42,8 +42,9 @@ type App struct {
 	// need the same. Default: 15s.
 	Lease caddy.Duration `json:"lease,omitempty"`
 
-	// Allow file: repositories. They let whoever may write a client's configuration
-	// read this machine's repositories. Default: false.
+	// Allow file: repositories, and such at private and loopback addresses. They let
+	// whoever may write a client's configuration read this machine's repositories, and
+	// have git ask servers of this network. Default: false.
 	AllowFileRepositories bool `json:"allow_file_repositories,omitempty"`
 
 	// What references to deploy keys in clients' configurations may begin with: "env:"

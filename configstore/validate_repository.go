@@ -141,9 +141,7 @@ func checkRemotePath(p string) error {
 
 func checkRemoteHost(host string, allowLocal bool) error {
 	if addr, err := netip.ParseAddr(host); err == nil {
-		addr = addr.Unmap()
-		local := addr.IsPrivate() || addr.IsLoopback() || addr.IsUnspecified() || addr.IsMulticast() || addr.IsLinkLocalUnicast()
-		if addr.Zone() != "" || local && !allowLocal {
+		if addr.Zone() != "" || IsLocal(addr) && !allowLocal {
 			return errURLPrivate
 		}
 		return nil

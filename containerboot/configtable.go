@@ -27,6 +27,7 @@ const (
 type configTable struct {
 	name, clientID, sessionID string
 	prefixes                  []configstore.KeyPrefix
+	allowFile                 bool
 }
 
 // newConfigTable reads settings; the error names every fault.
@@ -79,6 +80,7 @@ func (t *configTable) claim(ctx context.Context, log *zap.Logger) (*bootapi.Clai
 	}
 	c.Repository.DeployKey = configstore.DeployKey(key)
 	claim := claimOf(c, t.sessionID)
+	claim.Site.AllowFile = t.allowFile
 	if err := checkClaim(claim); err != nil {
 		return nil, fmt.Errorf("table %s: client %q: %w", t.name, t.clientID, err)
 	}

@@ -86,7 +86,8 @@ func TestConfigurationInATable(t *testing.T) {
 	env := append(endpoint.Environ(), "CLIENT_CONFIG_TABLE="+tables.ClientConfigs, "KEY_AMELIA=token:"+password,
 		"SSL_CERT_FILE="+server.CA, "GIT_SSL_CAINFO="+server.CA)
 
-	c := w.standalone(append(env, "DEPLOY_KEY_PREFIXES=env:KEY_{client}")...)
+	// Its server is at the loopback address.
+	c := w.standalone(append(env, "DEPLOY_KEY_PREFIXES=env:KEY_{client}", "ALLOW_FILE_REPOSITORIES=on")...)
 	c.await(func() bool {
 		resp, err := http.Get(c.url + bootapi.PathHealth)
 		if err != nil {

@@ -33,10 +33,12 @@
 //	                        it, as the edges' config store keeps it ("webordinary-client-configs").
 //	                        Region, endpoint and credentials are AWS's usual ones (AWS_REGION,
 //	                        AWS_ENDPOINT_URL_DYNAMODB, a role …), with dynamodb:GetItem; a deploy
-//	                        key that is a reference is resolved with them. No file: repositories.
+//	                        key that is a reference is resolved with them.
 //	DEPLOY_KEY_PREFIXES     With the table: what references to deploy keys may begin with, as the
 //	                        edges' deploy_key_prefixes, separated by spaces. Default:
 //	                        arn:aws:secretsmanager, of which the client's tag is asked for.
+//	ALLOW_FILE_REPOSITORIES With the table: on lets it name file: repositories, and servers at
+//	                        private addresses, as the edges' allow_file_repositories does.
 //	PORT                    Port to listen on. 0 takes a free one. Default: 8080.
 //	LISTEN_ADDRESS          Address to listen on. Default: all; standalone: 127.0.0.1.
 //	WORKSPACE_PATH          Folder of the client's working tree; what belongs to it but
@@ -261,8 +263,11 @@
 // A start without a workspace goes on from all of these: what is not on the branch is put
 // into the workspace as it was, unsaved. The next save takes the ref away in the same push;
 // one that cannot be taken away is moved to a commit that says that it holds nothing more.
-// A session that is deleted is saved first, and so leaves none; after a crash that nobody
-// woke it from it stays: `git push origin --delete refs/webordinary/ID`.
+// So is one that was another container's: if that one's workspace, as old as its crash, ever
+// wakes again, it learns so that somebody went on. Right after its start it moves on to what
+// was made since, and keeps what it alone has; a file that both changed is as in the newer.
+// A session that is deleted is saved first, and so leaves no ref unless a crash was among its
+// ends: `git push origin --delete refs/webordinary/ID`.
 //
 // # End
 //

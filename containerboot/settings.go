@@ -173,6 +173,13 @@ func readSettings(environ []string) (*settings, error) {
 		if err != nil {
 			faults = append(faults, err)
 		}
+		switch v := env[bootapi.EnvAllowFile]; v {
+		case "":
+		case "on":
+			table.allowFile = true
+		default:
+			fault(bootapi.EnvAllowFile, "must be on, or not set, got %q", v)
+		}
 		s.table = table
 		return s, errors.Join(faults...)
 	}

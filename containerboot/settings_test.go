@@ -58,7 +58,7 @@ func TestSettingsAreCheckedAllAtOnce(t *testing.T) {
 				"CLIENT_CONFIG_TABLE: conflicts", "AUTOSAVE_AFTER: must be",
 			},
 		},
-		"a table and more":      {[]string{"CLIENT_ID=A", "CLIENT_CONFIG_TABLE=t", "CLIENT_CONFIG={}", "DEPLOY_KEY_PREFIXES=http://x env:K"}, []string{"CLIENT_ID: must be", "CLIENT_CONFIG: conflicts", `DEPLOY_KEY_PREFIXES: key prefix "http://x"`}},
+		"a table and more":      {[]string{"CLIENT_ID=A", "CLIENT_CONFIG_TABLE=t", "CLIENT_CONFIG={}", "DEPLOY_KEY_PREFIXES=http://x env:K", "ALLOW_FILE_REPOSITORIES=yes"}, []string{"CLIENT_ID: must be", "ALLOW_FILE_REPOSITORIES: must be on", "CLIENT_CONFIG: conflicts", `DEPLOY_KEY_PREFIXES: key prefix "http://x"`}},
 		"a port with a sign":    {[]string{hash, "PORT=+80"}, []string{"PORT: must be"}},
 		"the root as workspace": {[]string{hash, "WORKSPACE_PATH=/"}, []string{"WORKSPACE_PATH: must not be the root"}},
 		"a file that is closed": {[]string{hash, "WEBORDINARY_LISTEN_FD=99"}, []string{"WEBORDINARY_LISTEN_FD: 99 is no open file"}},

@@ -66,7 +66,7 @@ type Tunables struct {
 	PublicOrigin PublicOrigin
 	// IdleTimeout overrides that of every client. Zero: the client's own.
 	IdleTimeout time.Duration
-	// AllowFile allows repositories at file: URLs.
+	// AllowFile allows repositories at file: URLs and at private addresses.
 	AllowFile bool
 	// HostPatterns give each client hosts beside its own edit host and aliases.
 	HostPatterns []configstore.HostPattern

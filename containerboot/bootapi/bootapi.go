@@ -66,6 +66,8 @@ const (
 	EnvConfigTable = "CLIENT_CONFIG_TABLE"
 	// EnvKeyPrefixes are what references to deploy keys in the table may begin with.
 	EnvKeyPrefixes = "DEPLOY_KEY_PREFIXES"
+	// EnvAllowFile lets the table name file: repositories and private addresses.
+	EnvAllowFile = "ALLOW_FILE_REPOSITORIES"
 )
 
 // Headers.
@@ -240,7 +242,7 @@ type Site struct {
 	Branch        string            `json:"branch"`
 	Directory     string            `json:"directory,omitempty"`
 	DeployKey     Secret            `json:"deployKey,omitempty"` // PEM for ssh; token or user:token for https
-	AllowFile     bool              `json:"allowFile,omitempty"` // file: repositories allowed
+	AllowFile     bool              `json:"allowFile,omitempty"` // file: repositories and private addresses allowed
 	Install       string            `json:"install,omitempty"`
 	Command       string            `json:"command,omitempty"`
 	Output        string            `json:"output,omitempty"`

@@ -32,7 +32,7 @@ func TestATokenAloneOpensARepository(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	server := gitserver.NewHTTPS(t, filepath.Dir(r.remote), "oauth2", serverToken, nil)
-	r.cfg.URL, r.cfg.DeployKey, r.cfg.AllowFile = server.URL+"/remote.git", serverToken, false
+	r.cfg.URL, r.cfg.DeployKey = server.URL+"/remote.git", serverToken
 	r.prepared()
 	assert.NotContains(t, r.log.String(), serverToken)
 }
@@ -61,7 +61,7 @@ func TestATokenIsForItsOwnHostAlone(t *testing.T) {
 					})
 				})
 				r.elsewhere()
-				r.cfg.URL, r.cfg.DeployKey, r.cfg.AllowFile = server.URL+"/remote.git", serverUser+":"+serverToken, false
+				r.cfg.URL, r.cfg.DeployKey = server.URL+"/remote.git", serverUser+":"+serverToken
 				switch _, err := r.open().Prepare(t.Context()); {
 				case protected:
 					require.ErrorContains(t, err, "was refused")
@@ -87,7 +87,7 @@ func TestATokenIsNotSentInTheOpen(t *testing.T) {
 	server := gitserver.NewHTTPS(t, filepath.Dir(r.remote), serverUser, serverToken, func(http.Handler) http.Handler {
 		return http.RedirectHandler(open+"/remote.git/info/refs?service=git-upload-pack", http.StatusFound)
 	})
-	r.cfg.URL, r.cfg.DeployKey, r.cfg.AllowFile = server.URL+"/remote.git", serverUser+":"+serverToken, false
+	r.cfg.URL, r.cfg.DeployKey = server.URL+"/remote.git", serverUser+":"+serverToken
 	_, err := r.open().Prepare(t.Context())
 	require.Error(t, err)
 	assert.Empty(t, asked)
@@ -98,7 +98,7 @@ func TestNoProcessShowsAToken(t *testing.T) {
 	processes := onPath(t)
 	r := newRig(t)
 	server := gitserver.NewHTTPS(t, filepath.Dir(r.remote), serverUser, serverToken, nil)
-	r.cfg.URL, r.cfg.DeployKey, r.cfg.AllowFile = server.URL+"/remote.git", serverUser+":"+serverToken, false
+	r.cfg.URL, r.cfg.DeployKey = server.URL+"/remote.git", serverUser+":"+serverToken
 	w := r.prepared()
 	r.write("ours.txt", "ours")
 	res, err := w.Save(t.Context(), "")

@@ -38,6 +38,8 @@ const (
 	// diskFull is the cause that is told apart in code.
 	diskFull    = "The disk is full."
 	tookTooLong = "Working with the repository took too long or was cancelled."
+
+	hostNotFound = "The server {host} was not found: the name may be misspelt, or the network is down."
 )
 
 // detailLimit bounds Error.Detail, in bytes.
@@ -82,7 +84,7 @@ var faults = []fault{
 	},
 	{
 		regexp.MustCompile(`(?i)could not resolve host|name or service not known|temporary failure in name resolution`),
-		"The server {host} was not found: the name may be misspelt, or the network is down.", true,
+		hostNotFound, true,
 	},
 	{
 		regexp.MustCompile(`(?i)repository not found|repository '.*' not found|does not appear to be a git repository|error: 404|project you were looking for could not be found`),
@@ -144,18 +146,23 @@ func (w *Worktree) classify(ctx context.Context, err error, stderr string, r rem
 	if r.scheme == "" {
 		return e
 	}
-	host := r.host
-	if host == "" {
-		host = "of the repository"
-	}
 	for _, f := range faults {
 		if f.pattern.MatchString(stderr) {
-			e.Cause = strings.NewReplacer("{host}", host, "{url}", r.url).Replace(f.cause)
+			e.Cause = r.fill(f.cause)
 			e.Retryable, e.network = f.network, f.network
 			break
 		}
 	}
 	return e
+}
+
+// fill puts the remote's names into a cause.
+func (r remote) fill(cause string) string {
+	host := r.host
+	if host == "" {
+		host = "of the repository"
+	}
+	return strings.NewReplacer("{host}", host, "{url}", r.url).Replace(cause)
 }
 
 // failed makes an Error of a failure outside git; an Error stays what it is.

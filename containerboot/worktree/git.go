@@ -64,7 +64,8 @@ var settings = [...][2]string{
 	{"fetch.fsck.badEmail", "ignore"},
 	{"fetch.fsck.gitmodulesUrl", "ignore"},
 	{"fetch.fsck.gitmodulesParse", "ignore"},
-	// A moved repository is followed; what it is asked then has no credentials.
+	// A moved repository is followed, but see Worktree.follow; what it is asked then has no
+	// credentials.
 	{"http.followRedirects", "initial"},
 	// A transfer below 1,000 bytes a second for 30 s has stalled.
 	{"http.lowSpeedLimit", "1000"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -17,34 +18,13 @@ var backoffs = [...]time.Duration{500 * time.Millisecond, 2 * time.Second}
 
 // onRemote runs a git command that speaks to a remote, again after a network fault.
 func (w *Worktree) onRemote(ctx context.Context, p place, r remote, args ...string) ([]byte, error) {
-	s := stdio{log: true, remote: r}
 	if err := os.MkdirAll(w.clientCache(), 0o755); err != nil {
 		return nil, failed("making the client's cache", err)
 	}
-	var by ssh
-	switch r.scheme {
-	case "ssh":
-		var err error
-		if by, err = w.ssh(ctx, r); err != nil {
-			return nil, failed("preparing ssh", err)
-		}
-		defer by.close()
-		s.env = append(s.env, "GIT_SSH_VARIANT=ssh", "GIT_SSH_COMMAND="+by.command)
-	case "https":
-		if r.password != "" {
-			s.config = append(s.config, r.credentialConfig())
-			s.env = append(s.env, "REMOTE_USER="+r.user, "REMOTE_PASSWORD="+r.password)
-		}
-	}
 	for try := 0; ; try++ {
-		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
-		out, err := w.git(attempt, p, s, args...)
-		cancel()
+		out, err := w.follow(ctx, p, r, try, args)
 		e := (*Error)(nil)
-		if errors.As(err, &e) && otherHostKey.MatchString(e.Detail) {
-			e.Detail += "\n" + w.hostKeyHint(r, by.pinned)
-		}
-		if err == nil || try == len(backoffs) || ctx.Err() != nil || e == nil || !e.network {
+		if err == nil || try == len(backoffs) || ctx.Err() != nil || !errors.As(err, &e) || !e.network {
 			return out, err
 		}
 		w.cfg.Log(fmt.Sprintf("%s Trying again in %s.", e.Cause, backoffs[try]))
@@ -54,6 +34,44 @@ func (w *Worktree) onRemote(ctx context.Context, p place, r remote, args ...stri
 			return nil, err
 		}
 	}
+}
+
+// attempt is one conversation with a remote. The how-manieth it is chooses among the
+// addresses of an ssh server.
+func (w *Worktree) attempt(ctx context.Context, p place, r remote, try int, args []string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	s := stdio{log: true, remote: r}
+	addrs, err := w.addresses(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	var by ssh
+	switch r.scheme {
+	case "ssh":
+		var at netip.Addr
+		if len(addrs) > 0 {
+			at = addrs[try%len(addrs)]
+		}
+		if by, err = w.ssh(ctx, r, at); err != nil {
+			return nil, failed("preparing ssh", err)
+		}
+		defer by.close()
+		s.env = append(s.env, "GIT_SSH_VARIANT=ssh", "GIT_SSH_COMMAND="+by.command)
+	case "https":
+		if r.password != "" {
+			s.config = append(s.config, r.credentialConfig())
+			s.env = append(s.env, "REMOTE_USER="+r.user, "REMOTE_PASSWORD="+r.password)
+		}
+		if len(addrs) > 0 {
+			s.config = append(append(s.config, r.resolveConfig(addrs)...), [2]string{"http.followRedirects", "false"})
+		}
+	}
+	out, err := w.git(ctx, p, s, args...)
+	if e := (*Error)(nil); errors.As(err, &e) && otherHostKey.MatchString(e.Detail) {
+		e.Detail += "\n" + w.hostKeyHint(r, by.pinned)
+	}
+	return out, err
 }
 
 // tips are the commits at the head of the remote's branches; empty where it has none.

@@ -51,7 +51,7 @@ func TestDeployKeyIsOnDiskOnlyWhileGitSpeaksToTheRemote(t *testing.T) {
 	t.Setenv("SSH_AUTH_SOCK", "/tmp/agent")
 	seen := sshServes(t, "")
 	r := newRig(t)
-	r.cfg.URL, r.cfg.DeployKey, r.cfg.AllowFile = "ssh://git@git.example.com"+r.remote, testKey, false
+	r.cfg.URL, r.cfg.DeployKey = "ssh://git@git.example.com"+r.remote, testKey
 	w := r.prepared()
 
 	assert.Equal(t, testKey, content(t, filepath.Join(seen, "key")))
@@ -182,7 +182,7 @@ func TestHTTPSWithPassword(t *testing.T) {
 	const password = "ghp_S3cret"
 	r := newRig(t)
 	server := gitserver.NewHTTPS(t, filepath.Dir(r.remote), "bot", password, nil)
-	r.cfg.URL, r.cfg.AllowFile = strings.Replace(server.URL, "://", "://bot:"+password+"@", 1)+"/remote.git", false
+	r.cfg.URL = strings.Replace(server.URL, "://", "://bot:"+password+"@", 1) + "/remote.git"
 	w := r.prepared()
 	r.write("ours.txt", "ours")
 	res, err := w.Save(t.Context(), "")

@@ -50,7 +50,7 @@ func overHTTPS(t *testing.T) served {
 	server := gitserver.NewHTTPS(t, filepath.Dir(r.remote), serverUser, serverToken, nil)
 	cut := gitserver.NewCut(t, server.Listener.Addr().String())
 	s := served{rig: r, cut: cut, url: func(name string) string { return "https://" + cut.Addr + "/" + name }}
-	r.cfg.URL, r.cfg.DeployKey, r.cfg.AllowFile = s.url("remote.git"), serverUser+":"+serverToken, false
+	r.cfg.URL, r.cfg.DeployKey = s.url("remote.git"), serverUser+":"+serverToken
 	s.refuse = func() { r.cfg.DeployKey = serverUser + ":wr0ng-token" }
 	return s
 }
@@ -61,7 +61,7 @@ func overSSH(t *testing.T) served {
 	sshd := gitserver.NewSSHD(t)
 	cut := gitserver.NewCut(t, sshd.Addr())
 	s := served{rig: r, cut: cut, hostKey: sshd.HostKey(), url: func(name string) string { return sshd.URLAt(cut.Addr, filepath.Join(filepath.Dir(r.remote), name)) }}
-	r.cfg.URL, r.cfg.DeployKey, r.cfg.AllowFile = s.url("remote.git"), content(t, sshd.Allow("deploy")), false
+	r.cfg.URL, r.cfg.DeployKey = s.url("remote.git"), content(t, sshd.Allow("deploy"))
 	s.refuse = func() { r.cfg.DeployKey = content(t, gitserver.NewKey(t)) }
 	return s
 }
@@ -222,7 +222,7 @@ func TestAForbiddenPushIsRefusedAndBundled(t *testing.T) {
 			next.ServeHTTP(rw, req)
 		})
 	})
-	r.cfg.URL, r.cfg.AllowFile = server.URL+"/remote.git", false
+	r.cfg.URL = server.URL + "/remote.git"
 	w := r.prepared()
 	r.write("ours.txt", "ours")
 	res, err := w.Save(t.Context(), "")

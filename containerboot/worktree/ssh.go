@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,8 +36,9 @@ func (s ssh) close() {
 }
 
 // ssh writes the deploy key, if any, and the hosts' keys that are known beforehand, and
-// returns the command that uses these and nothing else of the user's. The caller closes it.
-func (w *Worktree) ssh(ctx context.Context, r remote) (s ssh, err error) {
+// returns the command that uses these and nothing else of the user's. It goes to the
+// address at, where that is given. The caller closes it.
+func (w *Worktree) ssh(ctx context.Context, r remote, at netip.Addr) (s ssh, err error) {
 	defer func() {
 		if err != nil {
 			s.close()
@@ -51,9 +53,11 @@ func (w *Worktree) ssh(ctx context.Context, r remote) (s ssh, err error) {
 	if err != nil {
 		return s, err
 	}
-	if s.pinned, err = isPinned(ctx, pinned, r); err != nil {
+	name, err := pinnedName(ctx, pinned, r)
+	if err != nil {
 		return s, err
 	}
+	s.pinned = name != ""
 	// With accept-new ssh would take a key of another kind than those that it knows.
 	checking, known := "accept-new", w.knownHosts()
 	if s.pinned {
@@ -68,6 +72,12 @@ func (w *Worktree) ssh(ctx context.Context, r remote) (s ssh, err error) {
 		"-o ConnectTimeout=15", "-o ServerAliveInterval=15", "-o ServerAliveCountMax=4",
 		"-o StrictHostKeyChecking=" + checking,
 		"-o", sshFile("GlobalKnownHostsFile", pinned), "-o", sshFile("UserKnownHostsFile", known),
+	}
+	if at.IsValid() {
+		if name == "" {
+			name = r.sshNames()[0]
+		}
+		options = append(options, "-o HostName="+at.String(), "-o 'HostKeyAlias="+name+"'")
 	}
 	identity := "-o IdentityFile=none"
 	if r.key != "" {
@@ -85,25 +95,31 @@ func (w *Worktree) ssh(ctx context.Context, r remote) (s ssh, err error) {
 // knownHosts is where the keys of hosts are kept that were believed at first sight.
 func (w *Worktree) knownHosts() string { return filepath.Join(w.clientCache(), "known_hosts") }
 
-// isPinned reports whether a file has keys, or certificate authorities, of a host. ssh
-// looks for it with its port first, then without.
-func isPinned(ctx context.Context, file string, r remote) (bool, error) {
-	names := []string{strings.ToLower(r.host)}
-	if r.port != "" && r.port != "22" {
-		names = append(names, "["+names[0]+"]:"+r.port)
-	}
-	for _, name := range names {
+// pinnedName is the name by which a file has keys, or certificate authorities, of a host;
+// empty where it has none.
+func pinnedName(ctx context.Context, file string, r remote) (string, error) {
+	for _, name := range r.sshNames() {
 		cmd := exec.CommandContext(ctx, "ssh-keygen", "-F", name, "-f", file)
 		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/dev/null"}
 		err := cmd.Run()
 		if err == nil {
-			return true, nil
+			return name, nil
 		}
 		if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 1 {
-			return false, fmt.Errorf("looking for the host's key: %w", err)
+			return "", fmt.Errorf("looking for the host's key: %w", err)
 		}
 	}
-	return false, nil
+	return "", nil
+}
+
+// sshNames are the names by which ssh looks for a host's keys: with its port first, if that
+// is another than ssh's own.
+func (r remote) sshNames() []string {
+	host := strings.ToLower(r.host)
+	if r.port == "" || r.port == "22" {
+		return []string{host}
+	}
+	return []string{"[" + host + "]:" + r.port, host}
 }
 
 // hostKeyHint tells the operator what to do where a host has shown another key.

@@ -55,7 +55,6 @@ func (r *rig) withTheme() (theme string) {
 func TestSubmodulesAreFetchedAtTheirCommits(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, s served) {
-		s.cfg.AllowFile = true // its servers are at a loopback address
 		s.withTheme()
 		s.repository("theme.git", map[string]string{"theme.css": "newer than what is wanted"})
 		w := s.open()
@@ -162,16 +161,6 @@ func TestSubmodulesThatCannotBeFetchedAreNamed(t *testing.T) {
 		assert.Empty(t, request.Password, "another server gets no credentials: %+v", request)
 	}
 	assert.NotContains(t, r.log.String(), serverToken)
-}
-
-func TestSubmodulesAtPrivateAddressesAreAskedOnlyWhereAllowed(t *testing.T) {
-	t.Parallel()
-	s := overSSH(t)
-	s.withTheme()
-	p, err := s.open().Prepare(t.Context())
-	require.NoError(t, err)
-	require.Len(t, p.Warnings, 1)
-	assert.Contains(t, p.Warnings[0], "packages/theme (its URL is at a private address, which the operator does not allow)")
 }
 
 func TestAMissingSubmoduleIsTriedAgain(t *testing.T) {

@@ -20,10 +20,16 @@
 // A token for https is in the environment of git's processes only, which give it to the
 // repository's own host and port over TLS, and to nobody that these redirect to.
 //
+// Unless Config.AllowFile is set a host's name is resolved before git runs, refused where
+// it has an address that is not public, and git speaks to the addresses found then and to no
+// others. What an https server redirects to is treated so as well. Where HTTPS_PROXY (or
+// ALL_PROXY) is for a host, the proxy resolves its name and decides.
+//
 // What the remote does not take is kept as {CacheDir}/{ClientID}/bundles/{SessionID}.bundle
-// until a push succeeds. What is not saved yet is kept in drafts, see KeepDraft. Nothing is ever pushed by force, and nothing that may be
-// somebody's work is deleted: a workspace of unknown origin is moved aside to
-// {Dir}.kept-{time}, a bundle of work that a session lacks likewise.
+// until a push succeeds. What is not saved yet is kept in drafts, see KeepDraft. Nothing is
+// ever pushed by force, and nothing that may be somebody's work is deleted: a workspace of
+// unknown origin is moved aside to {Dir}.kept-{time}, a bundle of work that a session lacks
+// likewise.
 //
 // Submodules are fetched at their commits, over https and ssh, those of submodules too.
 // Their folders have no .git: they are files that belong to other repositories, and what
@@ -35,6 +41,8 @@
 package worktree
 
 import (
+	"context"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"sync"
@@ -67,7 +75,7 @@ type Config struct {
 	// of GitHub, GitLab and Bitbucket. Hosts named here show one of these keys or are
 	// refused. Empty: none.
 	KnownHosts string
-	// AllowFile allows file: URLs.
+	// AllowFile allows file: URLs, and servers at private and loopback addresses.
 	AllowFile bool
 	// Exclude are patterns in the form of .gitignore for files that are never saved
 	// unless the repository has them already, beside the repository's own
@@ -121,6 +129,8 @@ type Worktree struct {
 	fetching atomic.Bool
 	// moduleFaults says why submodules could not be fetched: path → string.
 	moduleFaults sync.Map
+	// lookUp finds a host's addresses, and refuses those that are not public.
+	lookUp func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
 // New returns the Worktree of a session, having checked the whole configuration. It
@@ -133,6 +143,7 @@ func New(cfg Config) (*Worktree, error) {
 	cfg.Log = oneAtATime(cfg.Log)
 	w := &Worktree{cfg: cfg, remote: remote, lock: newToken(), syncs: newToken(), drafting: drafting{token: newToken()}}
 	w.exclude.Store(&cfg.Exclude)
+	w.lookUp = publicAddresses
 	w.env = w.baseEnv()
 	return w, nil
 }

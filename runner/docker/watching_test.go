@@ -109,7 +109,7 @@ func TestSecretsAreOutOfReachWhileGitSpeaks(t *testing.T) {
 				"entry.mjs": watching, "backwards.json": string(backwards),
 			})
 			d.claimSite(c, "amelia", bootapi.Site{
-				RepositoryURL: r.url, Branch: "main", DeployKey: bootapi.Secret(r.credential),
+				RepositoryURL: r.url, Branch: "main", AllowFile: true, DeployKey: bootapi.Secret(r.credential),
 				Install: "true", Command: "mkdir -p dist/client dist/server && cp entry.mjs dist/server/",
 				Env: map[string]string{"GIT_SSH_COMMAND": "touch /tmp/planted", "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.sshCommand", "GIT_CONFIG_VALUE_0": "touch /tmp/planted"},
 			})
