@@ -20,6 +20,14 @@ func (w *world) draft(id string) string {
 	return w.git(w.remote, "for-each-ref", "--format=%(objectname)", "refs/webordinary/"+id)
 }
 
+// assertSpent asserts that the draft, which changed hands, says nothing that the branch does
+// not.
+func (w *world) assertSpent(id string) {
+	w.t.Helper()
+	branch := "edit/" + id
+	assert.Equal(w.t, w.git(w.remote, "rev-parse", branch, branch+"^{tree}"), w.git(w.remote, "rev-parse", w.draft(id)+"^1", w.draft(id)+"^{tree}"))
+}
+
 // awaitDraft waits until a file is part of the work in progress with some content.
 func (w *world) awaitDraft(c *container, id, name, content string) {
 	w.t.Helper()
@@ -69,7 +77,7 @@ func TestWorkIsSavedByItself(t *testing.T) {
 	assert.Zero(t, c.stop())
 	assert.Equal(t, "M\ttext.txt", w.git(w.remote, "diff", "--name-status", "main", "edit/s1"))
 	assert.Equal(t, "1", w.git(w.remote, "rev-list", "--count", "main..edit/s1"))
-	assert.Empty(t, w.draft("s1"))
+	w.assertSpent("s1")
 }
 
 // TestAutoSaveKeepsNothingAwake waits for one between two questions.

@@ -139,5 +139,5 @@ func TestPowerLoss(t *testing.T) {
 	w.assertWork("s1")
 	assert.Zero(t, c.stop())
 	assert.Equal(t, "edited", w.git(w.remote, "show", "edit/s1:text.txt"))
-	assert.Empty(t, w.draft("s1"))
+	w.assertSpent("s1")
 }

@@ -2,8 +2,12 @@ package worktree_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -169,4 +173,50 @@ func TestAStaleWorkspaceWithCommitsStays(t *testing.T) {
 	assert.False(t, changed)
 	assert.Contains(t, r.log.String(), "The workspace has commits of its own")
 	assert.Equal(t, "first", r.read("both.txt"))
+}
+
+// TestAStaleWorkspaceIsKilledAsItGoesOn, before and after each step that changes something:
+// the next start finishes.
+func TestAStaleWorkspaceIsKilledAsItGoesOn(t *testing.T) {
+	t.Parallel()
+	program, err := exec.LookPath("git")
+	require.NoError(t, err)
+	for _, at := range []string{"commit-tree", "merge-tree", "read-tree -m -u", "update-ref --stdin"} {
+		for when, script := range map[string]string{"before": "kill -9 $PPID; exit 1", "after": "%[1]q \"$@\"; kill -9 $PPID; exit 1"} {
+			t.Run(at+", "+when, func(t *testing.T) {
+				t.Parallel()
+				r, home := crashed(t, true)
+				r.goesOn(true)
+				r.cfg = home
+				dir := t.TempDir()
+				writeProgram(t, filepath.Join(dir, "git"), "#!/bin/sh\ncase \"$*\" in \""+at+"\"*) "+
+					strings.ReplaceAll(script, "%[1]q", strconv.Quote(program))+" ;; esac\nexec "+strconv.Quote(program)+" \"$@\"\n")
+				cmd := r.helper("sync")
+				cmd.Env = append(cmd.Env, "PATH="+dir+":"+os.Getenv("PATH"))
+				require.Error(t, cmd.Run())
+				require.Equal(t, "signal: killed", cmd.ProcessState.String())
+				require.Eventually(t, func() bool { return r.gits() == 0 }, patience, 5*time.Millisecond)
+
+				w := r.prepared()
+				_, err := w.SyncRemote(t.Context())
+				require.NoError(t, err)
+				assert.Equal(t, "newer", r.read("both.txt"))
+				assert.Equal(t, "newer", r.read("newer.txt"))
+				assert.Equal(t, "late", r.read("late.txt"))
+				res, err := w.Save(t.Context(), "")
+				require.NoError(t, err)
+				require.Equal(t, "remote", res.Where, res.Error)
+				assert.Empty(t, res.Conflicts)
+				assert.Equal(t, "newer", r.remoteFile(editBranch, "both.txt"))
+				assert.Equal(t, "late", r.remoteFile(editBranch, "late.txt"))
+				r.requireSpent()
+				r.requireSound()
+			})
+		}
+	}
+}
+
+func writeProgram(t *testing.T, path, script string) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(path, []byte(script), 0o755))
 }
