@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -146,8 +147,13 @@ func TestSavedWhileSyncing(t *testing.T) {
 	requireSoon(t, begun)
 	require.NoError(t, os.RemoveAll(filepath.Join(r.cfg.Dir, ".git"))) // whose branch would tell, too
 	r.write("ours.txt", "ours")
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	// It is committed by then, and its push would wait for the history of the other branch.
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	go func() {
+		assert.Eventually(t, func() bool { return strings.Contains(r.log.String(), "its whole history is fetched") }, patience, 5*time.Millisecond)
+		cancel()
+	}()
 	res, err := w.Save(ctx, "")
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(hang))

@@ -97,10 +97,11 @@ func TestWellKnownHostsArePinned(t *testing.T) {
 // TestWellKnownHostsAreAskedForTheirKeys looks at how ssh is called.
 func TestWellKnownHostsAreAskedForTheirKeys(t *testing.T) {
 	seen := sshServes(t, "")
+	r := newRig(t)
 	for host, checking := range map[string]string{
 		"github.com": "yes", "GitHub.com": "yes", "gitlab.com": "yes", "bitbucket.org": "yes", "git.example.com": "accept-new",
 	} {
-		r := newRig(t)
+		r.elsewhere()
 		r.cfg.URL = "git@" + host + ":" + r.remote
 		r.prepared()
 		assert.Contains(t, content(t, filepath.Join(seen, "args")), "StrictHostKeyChecking="+checking, host)
