@@ -28,6 +28,7 @@ type session struct {
 	proof    []string // of each response, see bootapi.HeaderProof
 	prefix   string   // decoded
 	private  string   // the folder beside the workspace that is ours
+	gitDir   string   // the session's; there is none before the first clone
 	cache    string   // the folder of all clients' caches
 	timeout  time.Duration
 	board    *progress.Board
@@ -73,6 +74,7 @@ func newSession(life context.Context, s *settings, claim bootapi.Claim, board *p
 		proof:    []string{bootapi.ResponseProof(claim.Token, claim.SessionID, claim.Epoch)},
 		prefix:   prefix,
 		private:  s.private(),
+		gitDir:   s.gitDir(),
 		cache:    s.cache,
 		timeout:  s.timeout,
 		board:    board,
@@ -100,7 +102,7 @@ func newSession(life context.Context, s *settings, claim bootapi.Claim, board *p
 		SessionID:  claim.SessionID,
 		ClientID:   claim.ClientID,
 		Dir:        s.workspace,
-		GitDir:     s.private() + "/git",
+		GitDir:     s.gitDir(),
 		CacheDir:   s.cache,
 		URL:        claim.Site.RepositoryURL,
 		Branch:     claim.Site.Branch,

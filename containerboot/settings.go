@@ -45,6 +45,9 @@ type settings struct {
 // private is the folder of what belongs to the session but not into its workspace.
 func (s *settings) private() string { return filepath.Dir(s.workspace) }
 
+// gitDir is the session's git directory. The folder beside it may be the root.
+func (s *settings) gitDir() string { return filepath.Join(s.private(), "git") }
+
 // readSettings reads and validates the environment; the error names every fault.
 func readSettings(environ []string) (*settings, error) {
 	env := make(map[string]string, len(environ))

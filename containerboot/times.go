@@ -26,7 +26,7 @@ func (x *session) times() (path, site string) {
 func (x *session) expect() {
 	x.board.Expect(progress.ReadRuns(x.times()))
 	// The worktree says only afterwards whether it cloned.
-	if _, err := os.Stat(x.private + "/git"); os.IsNotExist(err) {
+	if _, err := os.Stat(x.gitDir); os.IsNotExist(err) {
 		x.board.Afresh("clone")
 	}
 }
