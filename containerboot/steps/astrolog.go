@@ -2,6 +2,7 @@ package steps
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,9 +21,13 @@ var (
 )
 
 // astroLog is what a build's output says of it. A site may be built in several parts.
-type astroLog struct{ folders, adapters []string }
+type astroLog struct {
+	folders, adapters []string
+	last              []string // lines, whatever they say
+}
 
 func (l *astroLog) read(line string) {
+	l.last = append(lastOf(l.last, detailLines-1), line)
 	if m := saysFolder.FindStringSubmatch(line); m != nil {
 		l.folders = append(l.folders, m[1])
 	}
@@ -103,8 +108,16 @@ func (b *Builder) rememberOutput() {
 // errNoOutput tells the operator what to do.
 var errNoOutput = errors.New("build.output must name the folder that the build writes to")
 
+// said names a command that succeeded, and has the last lines that it printed.
+func said(command string, lines []string) error {
+	if len(lines) == 0 {
+		return fmt.Errorf("the command %q printed nothing", command)
+	}
+	return fmt.Errorf("the command %q printed, at the end:\n%s", command, strings.Join(lines, "\n"))
+}
+
 // noOutput is the failure of a build that left no output folder.
-func (b *Builder) noOutput(l *astroLog, err error) error {
+func (b *Builder) noOutput(command string, l *astroLog, err error) error {
 	const phase = bootapi.PhaseBuilding
 	if adapter := l.foreign(); adapter != "" {
 		return fail(phase, errForeign, foreignSite, adapter)
@@ -112,5 +125,7 @@ func (b *Builder) noOutput(l *astroLog, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = errors.Join(err, errNoOutput)
 	}
+	// What is no build may succeed, too: "astro bild" prints the help.
+	err = errors.Join(err, said(command, l.last))
 	return fail(phase, err, "The build succeeded but left no folder %q%s.", filepath.ToSlash(b.output), b.elsewhere())
 }

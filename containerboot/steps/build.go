@@ -57,7 +57,7 @@ func (b *Builder) Build(ctx context.Context) error {
 	log := &astroLog{}
 	reading := *b
 	reading.listen = log.read
-	err := reading.runBuild(ctx)
+	command, err := reading.runBuild(ctx)
 	if err != nil {
 		return b.explain(phase, "The build failed", err)
 	}
@@ -71,30 +71,33 @@ func (b *Builder) Build(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return b.noOutput(log, err)
+		return b.noOutput(command, log, err)
 	}
 	b.cfg.Log.Info("site built", zap.Duration("took", time.Since(start)))
 	return nil
 }
 
-// runBuild runs what the client's configuration says, else the site's script.
-func (b *Builder) runBuild(ctx context.Context) error {
+// runBuild runs what the client's configuration says, else the site's script, and returns
+// the command.
+func (b *Builder) runBuild(ctx context.Context) (command string, err error) {
 	const phase = bootapi.PhaseBuilding
-	if command := b.cfg.Site.Command; command != "" {
-		return b.shell(ctx, phase, command)
+	if command = b.cfg.Site.Command; command != "" {
+		return command, b.shell(ctx, phase, command)
 	}
 	script, err := b.buildScript()
 	if err != nil {
-		return err
+		return "", err
 	}
 	if script == "" {
-		return b.shell(ctx, phase, "astro build")
+		command = "astro build"
+		return command, b.shell(ctx, phase, command)
 	}
 	manager := b.project.Manager.Name
 	if b.project.Manager.Berry && b.project.Lock == "" {
 		manager = toolchain.NPM // it runs nothing without a lock file, which must not be left behind
 	}
-	return b.run(ctx, phase, b.dir, manager+" run "+script, manager, "run", script)
+	command = manager + " run " + script
+	return command, b.run(ctx, phase, b.dir, command, manager, "run", script)
 }
 
 var callsBuild = regexp.MustCompile(`(^|[\s/])astro build\b`)

@@ -51,3 +51,20 @@ func TestOutputs(t *testing.T) {
 		})
 	}
 }
+
+// TestNoBuildSaysWhatItPrinted: a command that is no build may succeed all the same.
+func TestNoBuildSaysWhatItPrinted(t *testing.T) {
+	t.Parallel()
+	for command, want := range map[string]string{
+		"seq 60 # no build": "the command \"seq 60 # no build\" printed, at the end:\n21\n22\n",
+		"true":              `the command "true" printed nothing`,
+	} {
+		b := newBench(t)
+		b.write("", map[string]string{"readme": "x"})
+		err := b.try(bootapi.Site{Install: "true", Command: command}, false, true)
+		var f *Error
+		require.ErrorAs(t, err, &f)
+		assert.Contains(t, f.Detail, want)
+		assert.Contains(t, f.Detail, "build.output must name the folder")
+	}
+}
