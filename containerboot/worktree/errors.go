@@ -65,58 +65,77 @@ type fault struct {
 	cause   string // {host} and {url} are filled in
 	// network: worth another try, by us at once or by somebody later.
 	network bool
+	// hint goes on with the detail, for the operator.
+	hint string
 }
+
+// The causes that {url} and no key, and {host} and its certificate, have.
+const (
+	refused = "Access to the repository {url} was refused: its key or password may be missing, wrong, or not allowed to do this."
+	noKey   = "Access to the repository {url} was refused: this site has no key or password for it (repository.deployKey is not set)."
+
+	ownAuthority = "an authority of your own is to be named by SSL_CERT_FILE or GIT_SSL_CAINFO in the environment of the session's process"
+)
 
 // faults are tried in order: what several failures have in common ("Could not read
 // from remote repository") comes after what tells them apart.
 var faults = []fault{
 	{
 		otherHostKey,
-		"The server {host} shows another key than the one it is known by, so it is not trusted: if it was changed on purpose, whoever runs this service has to confirm the new one.", false,
+		"The server {host} shows another key than the one it is known by, so it is not trusted: if it was changed on purpose, whoever runs this service has to confirm the new one.", false, "",
 	},
 	{
-		regexp.MustCompile(`(?i)certificate verif|SSL certificate problem|certificate.*(expired|invalid)`),
-		"The certificate of {host} is not valid, so it is not trusted.", false,
+		regexp.MustCompile(`(?i)(unable to get|unknown).*issuer|unable to verify the first certificate|self[- ]signed|signer not (found|trusted)|issuer is unknown`),
+		"The authority that issued the certificate of {host} is not known here, so it is not trusted.", false, ownAuthority,
+	},
+	{
+		regexp.MustCompile(`(?i)certificate.*(expired|not yet|invalid)|no alternative certificate|certificate subject name`),
+		"The certificate of {host} is not valid, so it is not trusted.", false, "",
+	},
+	{
+		// GnuTLS says no more.
+		regexp.MustCompile(`(?i)certificate verif|SSL certificate problem|error setting certificate`),
+		"The certificate of {host} is not valid, or the authority that issued it is not known here, so it is not trusted.", false, ownAuthority,
 	},
 	{
 		shallowRefused,
-		"The history of the site's branch was rewritten on the server {host}, so this session's changes cannot be added to it.", false,
+		"The history of the site's branch was rewritten on the server {host}, so this session's changes cannot be added to it.", false, "",
 	},
 	{
 		regexp.MustCompile(`(?i)could not resolve host|name or service not known|temporary failure in name resolution`),
-		hostNotFound, true,
+		hostNotFound, true, "",
 	},
 	{
 		regexp.MustCompile(`(?i)repository not found|repository '.*' not found|does not appear to be a git repository|error: 404|project you were looking for could not be found`),
-		"The repository {url} does not exist, or this site has no access to it.", false,
+		"The repository {url} does not exist, or this site has no access to it.", false, "",
 	},
 	{
 		regexp.MustCompile(`(?i)permission denied|authentication failed|could not read (username|password)|access denied|error: 40[13]|invalid credentials|terminal prompts disabled|protected branch|error in libcrypto|invalid format`),
-		"Access to the repository {url} was refused: its key or password may be missing, wrong, or not allowed to do this.", false,
+		refused, false, "",
 	},
 	{
 		regexp.MustCompile(`(?i)not our ref|unadvertised object`),
-		"The repository {url} does not have the commit that is wanted.", false,
+		"The repository {url} does not have the commit that is wanted.", false, "",
 	},
 	{
 		regexp.MustCompile(`(?i)couldn't find remote ref|remote branch .* not found`),
-		"The branch does not exist in the repository.", false,
+		"The branch does not exist in the repository.", false, "",
 	},
 	{
 		regexp.MustCompile(`(?i)\[rejected\]|non-fast-forward|fetch first`),
-		"The branch has changes from somewhere else which are not in this session.", false,
+		"The branch has changes from somewhere else which are not in this session.", false, "",
 	},
 	{
 		regexp.MustCompile(`(?i)\[remote rejected\]`),
-		"The repository's server did not accept the changes.", false,
+		"The repository's server did not accept the changes.", false, "",
 	},
 	{
 		regexp.MustCompile(`(?i)dubious ownership`),
-		"The repository {url} belongs to another user of the machine.", false,
+		"The repository {url} belongs to another user of the machine.", false, "",
 	},
 	{
 		regexp.MustCompile(`(?i)failed to connect|couldn't connect|connection (refused|reset|timed out|closed)|timed out|timeout|network is unreachable|no route to host|hung up unexpectedly|early EOF|RPC failed|error: (429|5\d\d)|gnutls|SSL_|TLS|operation too slow|could not read from remote`),
-		"The server {host} could not be reached.", true,
+		"The server {host} could not be reached.", true, "",
 	},
 }
 
@@ -148,8 +167,15 @@ func (w *Worktree) classify(ctx context.Context, err error, stderr string, r rem
 	}
 	for _, f := range faults {
 		if f.pattern.MatchString(stderr) {
-			e.Cause = r.fill(f.cause)
+			cause := f.cause
+			if cause == refused && w.cfg.DeployKey == "" && r.password == "" && r.scheme != "file" {
+				cause = noKey
+			}
+			e.Cause = r.fill(cause)
 			e.Retryable, e.network = f.network, f.network
+			if f.hint != "" {
+				e.Detail += "\n" + f.hint
+			}
 			break
 		}
 	}

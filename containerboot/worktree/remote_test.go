@@ -194,5 +194,9 @@ func TestHTTPSWithPassword(t *testing.T) {
 
 	r.elsewhere()
 	t.Setenv("GIT_SSL_CAINFO", "/dev/null")
-	assert.Contains(t, r.refusal().Cause, "The certificate of 127.0.0.1 is not valid")
+	refused := r.refusal()
+	assert.Contains(t, refused.Cause, "authority that issued")
+	assert.Contains(t, refused.Cause, "127.0.0.1")
+	assert.Contains(t, refused.Cause, "is not known here")
+	assert.Contains(t, refused.Detail, "to be named by SSL_CERT_FILE or GIT_SSL_CAINFO")
 }

@@ -228,6 +228,6 @@ func TestAForbiddenPushIsRefusedAndBundled(t *testing.T) {
 	res, err := w.Save(t.Context(), "")
 	require.NoError(t, err)
 	assert.Equal(t, "bundle", res.Where)
-	assert.Contains(t, res.Error, "was refused")
+	assert.Contains(t, res.Error, "was refused: this site has no key or password for it (repository.deployKey is not set)")
 	assert.NotContains(t, r.log.String(), "Trying again")
 }
