@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -37,7 +38,7 @@ const maxAdminBody = 64 << 10
 //	GET    /webordinary/sessions/{id}
 //	POST   /webordinary/sessions/{id}/wake
 //	POST   /webordinary/sessions/{id}/sleep
-//	DELETE /webordinary/sessions/{id}
+//	DELETE /webordinary/sessions/{id}?force=true
 //
 // Answers are JSON; one that is not 200 has its reason in "error". Lists are pages: an
 // answer shorter than its limit (at most and by default 500) is the last, and the last id
@@ -49,6 +50,9 @@ const maxAdminBody = 64 << 10
 // whether the client was created, what changed, or that it is unchanged, and answers 422
 // with all "faults" of a configuration, each with its path, and 409 with the "host" where
 // that is another client's.
+//
+// A session whose work may be unsaved is not deleted (409), unless forced: then "notice"
+// says where the work is.
 //
 // The routing table is described by how many clients and hosts it has, how many bytes it
 // takes, what it was last made from and when, which change came last, how many seconds ago
@@ -285,9 +289,25 @@ type deleted struct {
 }
 
 func adminDeleteSession(r *http.Request, _ *App, live *running) (any, error) {
-	err := live.service.Delete(context.WithoutCancel(r.Context()), r.PathValue("id"))
+	force := false
+	if text := r.URL.Query().Get("force"); text != "" {
+		var err error
+		if force, err = strconv.ParseBool(text); err != nil {
+			return nil, fmt.Errorf("%w: force is true or false, not %q", errBadRequest, text)
+		}
+	}
+	ctx, id := context.WithoutCancel(r.Context()), r.PathValue("id")
+	if force {
+		err := live.service.DeleteUnsaved(ctx, id)
+		if errors.Is(err, sessions.ErrUnsaved) {
+			return deleted{Notice: err.Error() + "; what was saved by itself is at refs/webordinary/" + id + " of its repository"}, nil
+		}
+		return deleted{}, err
+	}
+	err := live.service.Delete(ctx, id)
 	if errors.Is(err, sessions.ErrUnsaved) {
-		return deleted{Notice: err.Error()}, nil // it is deleted; its folder stays
+		err = fmt.Errorf("%w; wake it once, so that its work is saved, then delete it; "+
+			"--force deletes it all the same: what is unsaved then stays there, or at refs/webordinary/%s of its repository", err, id)
 	}
 	return deleted{}, err
 }

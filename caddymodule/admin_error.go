@@ -48,7 +48,7 @@ func adminStatusOf(err error) int {
 		{http.StatusPreconditionFailed, errors.Is(err, errPrecondition)},
 		{http.StatusBadRequest, isAny(err, errBadRequest, sessions.ErrInvalid)},
 		{http.StatusNotFound, isAny(err, sessions.ErrNotFound, configstore.ErrNotFound)},
-		{http.StatusConflict, isAny(err, sessions.ErrConflict, sessions.ErrNotSaved, sessions.ErrDisabled,
+		{http.StatusConflict, isAny(err, sessions.ErrConflict, sessions.ErrNotSaved, sessions.ErrUnsaved, sessions.ErrDisabled,
 			configstore.ErrConflict, configstore.ErrExists, configstore.ErrHostTaken)},
 		{http.StatusTooManyRequests, errors.Is(err, sessions.ErrLimit)},
 		{http.StatusServiceUnavailable, isAny(err, errNoEdge, configstore.ErrUnavailable, sessions.ErrUnavailable,

@@ -37,6 +37,12 @@ somebody opens it.`
 	wake := command("wake ID", "Wakes a session and waits until its site answers", "", cobra.ExactArgs(1), runSessionWake)
 	wake.Long = "Wakes a session, shows its progress, and waits until its site answers.\nIt needs a running edge. Ctrl-C stops the waiting, not the wake."
 
+	del := command("delete ID", "Saves a session's work, stops its container, and forgets the session", "", cobra.ExactArgs(1), runSessionDelete)
+	del.Long = `Saves a session's work, stops its container, and forgets the session; its branch stays.
+
+Where work may be unsaved, as after a crash, it does not: a wake saves that work.`
+	del.Flags().Bool("force", false, "delete it even if its work may be unsaved; what is unsaved stays where it is")
+
 	group(cmd)
 	list := command("list [CLIENT]", "Lists sessions, of one client or of all", "", cobra.MaximumNArgs(1), runSessionList)
 	list.ValidArgsFunction = completeClients
@@ -45,7 +51,7 @@ somebody opens it.`
 		command("get ID", "Prints a session", "", cobra.ExactArgs(1), runSessionGet),
 		wake,
 		command("sleep ID", "Saves a session's work and stops its container; needs a running edge", "", cobra.ExactArgs(1), runSessionSleep),
-		command("delete ID", "Saves a session's work, stops its container, and forgets the session", "", cobra.ExactArgs(1), runSessionDelete),
+		del,
 		sessionImportCommand(),
 	)
 	for _, sub := range cmd.Commands() {
@@ -288,8 +294,23 @@ func runSessionSleep(ctx context.Context, c *cli, args []string) error {
 }
 
 func runSessionDelete(ctx context.Context, c *cli, args []string) error {
+	force, err := c.cmd.Flags().GetBool("force")
+	if err != nil {
+		return err
+	}
+	path := sessionPath(args[0])
+	if force {
+		path += "?force=true"
+	}
 	var done deleted
-	err := c.viaEdge(ctx, http.MethodDelete, sessionPath(args[0]), nil, &done, func(s *sessions.Service) error {
+	err = c.viaEdge(ctx, http.MethodDelete, path, nil, &done, func(s *sessions.Service) error {
+		rec, err := s.Get(ctx, args[0])
+		if err == nil && rec.Epoch > 0 && !force {
+			done.Notice = "no edge is running that could tell whether its work is saved: what is not stays where it is, and the next start of an edge says where"
+		}
+		if err != nil {
+			return err
+		}
 		return s.Delete(ctx, args[0])
 	})
 	if err != nil {

@@ -77,8 +77,8 @@ type Runner interface {
 	List(ctx context.Context) ([]Container, error)
 
 	// Forget removes what is kept of a session for its next start: its workspace
-	// and the like. It is called when the session was deleted and its container's end
-	// is confirmed. ErrUnsaved, with everything left as it is, unless it is certain
+	// and the like. It is called when the session is to be deleted, or was, and its
+	// container's end is confirmed; a session that is woken all the same begins anew. ErrUnsaved, with everything left as it is, unless it is certain
 	// that the remote has all the work. No error if nothing is kept.
 	Forget(ctx context.Context, sessionID string) error
 

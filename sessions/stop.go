@@ -42,15 +42,31 @@ func (s *Service) Sleep(ctx context.Context, id, reason string) error {
 
 // Delete puts a session to sleep, from whatever state, and then removes it, with what
 // the runner keeps of it. Errors as of Sleep; ErrNoRunner only if the session has a
-// container. With ErrUnsaved the session was deleted, but what the runner keeps of it
-// may hold work that is nowhere else, and stays: the error's text says where. Without a
-// runner that is left to the next start of an edge.
-func (s *Service) Delete(ctx context.Context, id string) error {
+// container. ErrUnsaved, with the session asleep and not deleted, if what the runner
+// keeps of it may hold work that is nowhere else: the error's text says where, and a wake
+// saves it. Without a runner what is kept is left to the next start of an edge.
+func (s *Service) Delete(ctx context.Context, id string) error { return s.delete(ctx, id, false) }
+
+// DeleteUnsaved is Delete, but with ErrUnsaved the session was deleted all the same, and
+// what is kept of it stays.
+func (s *Service) DeleteUnsaved(ctx context.Context, id string) error { return s.delete(ctx, id, true) }
+
+func (s *Service) delete(ctx context.Context, id string, forced bool) error {
 	return s.exclusively(ctx, id, func(ctx context.Context, e *live) error {
 		for {
 			r, err := s.putToSleep(ctx, e, "deleted")
 			if err != nil {
 				return err
+			}
+			// Before the record goes, by which the work can still be saved. Where another
+			// edge wakes the session meanwhile, the runner refuses or the wake begins from
+			// the remote, and the deletion is a conflict.
+			var kept error
+			if s.runner != nil {
+				kept = s.forget(ctx, r.SessionID)
+			}
+			if kept != nil && !forced {
+				return fmt.Errorf("session is not deleted: %w", kept)
 			}
 			deleting, cancel := context.WithTimeout(ctx, registryTimeout)
 			err = s.registry.Delete(deleting, r.SessionID, r.Version)
@@ -65,18 +81,15 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 			s.flights.outdate(r.SessionID)
 			s.flights.outdate(threadKey(r.ClientID, r.ThreadID))
 			s.logger(r).Info("session deleted")
-			if s.runner == nil {
-				return nil
-			}
-			if err := s.forget(ctx, r.SessionID); err != nil {
-				return fmt.Errorf("session was deleted, but not all that is kept of it: %w", err)
+			if kept != nil {
+				return fmt.Errorf("session was deleted, but not all that is kept of it: %w", kept)
 			}
 			return nil
 		}
 	})
 }
 
-// forget has the runner remove what it keeps of a session that was deleted. What it
+// forget has the runner remove what it keeps of a session that is deleted. What it
 // could not remove for any other reason than ErrUnsaved is tried again by the sweep of
 // the next start.
 func (s *Service) forget(ctx context.Context, id string) error {
