@@ -173,6 +173,9 @@ type sessionInfo struct {
 	AskAt time.Time       `json:"askAt,omitzero"`
 	// EndsAt is when an active session's lifetime is over; zero if it has none.
 	EndsAt time.Time `json:"endsAt,omitzero"`
+	// Unsaved, of one that was put to sleep just now, says where work is that has not
+	// reached its branch.
+	Unsaved string `json:"unsaved,omitempty"`
 	// Progress is how far a wake is; nil where nothing is known of a container.
 	Progress *bootapi.Status `json:"progress,omitempty"`
 }
@@ -272,14 +275,17 @@ func adminSleepSession(r *http.Request, _ *App, live *running) (any, error) {
 	// Once begun, going to sleep is carried through, whether the caller waits or not.
 	ctx := context.WithoutCancel(r.Context())
 	id := r.PathValue("id")
-	if err := live.service.Sleep(ctx, id, "asked for by the operator"); err != nil {
+	unsaved, err := live.service.SleepTold(ctx, id, "asked for by the operator")
+	if err != nil {
 		return nil, err
 	}
 	rec, err := live.service.Get(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return describeSession(rec), nil
+	info := describeSession(rec)
+	info.Unsaved = unsaved
+	return info, nil
 }
 
 // deleted is the answer of DELETE /webordinary/sessions/{id}.

@@ -223,6 +223,9 @@ func (c *cli) printSession(s sessionInfo) error {
 	if !s.EndsAt.IsZero() {
 		rows = append(rows, []string{"ends", s.EndsAt.Format(time.RFC3339)})
 	}
+	if s.Unsaved != "" {
+		rows = append(rows, []string{"last save", printable(s.Unsaved)})
+	}
 	if s.UserID != "" {
 		rows = append(rows, []string{"user", s.UserID})
 	}

@@ -26,6 +26,8 @@ func TestCrashedSessionIsNotDeletedWithItsWork(t *testing.T) {
 	session.Open()
 	edit(t, session, "edited")
 	crash(t, session)
+	out := e.CLI("session", "sleep", session.SessionID)
+	assert.Contains(t, out, "its container was lost")
 
 	r := e.Run("", "webordinary", "session", "delete", session.SessionID)
 	assert.Equal(t, 1, r.Code)
@@ -40,6 +42,9 @@ func TestCrashedSessionIsNotDeletedWithItsWork(t *testing.T) {
 	assert.Equal(t, http.StatusBadRequest, status, body)
 
 	e.CLI("session", "wake", session.SessionID)
+	crash(t, session)
+	assert.Contains(t, e.CLI("session", "wake", session.SessionID), "active")
+	assert.Equal(t, 3, e.Started(), "one that is dead is started again, though the record calls it active")
 	e.CLI("session", "delete", session.SessionID)
 	requireSaved(t, site, session, "edited")
 
@@ -52,4 +57,21 @@ func TestCrashedSessionIsNotDeletedWithItsWork(t *testing.T) {
 	assert.Contains(t, r.Out, "deleted")
 	assert.Contains(t, r.Err, again.SessionID, "where its work is")
 	assert.DirExists(t, again.Workspace())
+}
+
+func TestSleepSaysThatTheRemoteRefused(t *testing.T) {
+	parallel(t)
+	e := harness.New(t, harness.Options{})
+	site := e.NewSite("amelia", harness.SiteOptions{})
+	e.Start()
+	session := e.CreateSession(site)
+	session.Open()
+	assert.NotContains(t, e.CLI("session", "sleep", session.SessionID), "last save", "there is nothing to say")
+	session.Open()
+	site.OnPush("echo 'frozen for the launch' >&2\nexit 1\n")
+	edit(t, session, "edited")
+	assert.Regexp(t, `last save +kept in the cache, not pushed: .*frozen`, e.CLI("session", "sleep", session.SessionID))
+	r := e.Run("", "webordinary", "session", "delete", session.SessionID)
+	assert.Equal(t, 1, r.Code)
+	assert.Contains(t, r.Err, ".bundle")
 }

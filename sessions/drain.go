@@ -31,6 +31,7 @@ var errCalledOff = errors.New("somebody came")
 // with errCalledOff.
 func (s *Service) drain(ctx context.Context, h *held, reason string, agreed bootapi.QuiesceReply) error {
 	if save := agreed.Save; save != nil && save.Where == bootapi.SavedInBundle {
+		h.unsaved = "kept in the cache, not pushed: " + clip(save.Error, maxRefusal)
 		s.logger(h.record()).Warn("work could not be pushed and is kept in the cache until it can",
 			zap.String("commit", clip(save.Commit, maxRefusal)), zap.String("remote_error", clip(save.Error, maxRefusal)))
 	}

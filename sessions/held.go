@@ -26,6 +26,8 @@ type held struct {
 	s    *Service
 	e    *live
 	turn turn // of whoever writes
+	// unsaved says where work is that did not reach the branch when the container ended.
+	unsaved string
 
 	mu sync.Mutex // guards r; it waits for no registry
 	r  Record     // written by whoever has the turn

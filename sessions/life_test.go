@@ -298,6 +298,22 @@ func TestLostContainer(t *testing.T) {
 	assert.Same(t, again, now)
 }
 
+func TestWakeOfADeadActiveSessionStartsAnother(t *testing.T) {
+	b := newBench(t)
+	s, _ := b.edge()
+	id := b.sleeping(s, "bramble")
+	b.awake(s, id)
+	v, err := s.WakeNow(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, sessions.StatusActive, v.Record.Status)
+	assert.Len(t, b.machine.started(), 1, "one that answers is left as it is")
+	b.only().kill()
+	_, err = s.WakeNow(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, int64(2), b.wait(s, id).Record.Epoch)
+	assert.Len(t, b.machine.started(), 2)
+}
+
 func TestLostContainerIsWokenForWhoWaits(t *testing.T) {
 	for name, visit := range map[string]func(b *bench, s *sessions.Service, id string){
 		"a watch": func(*bench, *sessions.Service, string) {},

@@ -230,6 +230,7 @@ func (s *Service) lose(ctx context.Context, h *held) error {
 		return h.apply(ctx, Event{Kind: EventLost})
 	})
 	if err == nil {
+		h.unsaved = "its container was lost: what it had not saved is in the workspace, and is saved at the next wake"
 		s.logger(h.record()).Warn("session's container was lost")
 	}
 	return err

@@ -31,13 +31,25 @@ const (
 // ErrNotFound; ErrNotSaved, with the session left active; ErrConflict if another edge
 // was at work on it for two minutes; ErrUnavailable; ErrNoRunner; ErrClosed.
 func (s *Service) Sleep(ctx context.Context, id, reason string) error {
+	_, err := s.SleepTold(ctx, id, reason)
+	return err
+}
+
+// SleepTold is Sleep, and says where work is that has not reached the session's branch; ""
+// if all has, as far as is known.
+func (s *Service) SleepTold(ctx context.Context, id, reason string) (string, error) {
 	if s.runner == nil {
-		return ErrNoRunner
+		return "", ErrNoRunner
 	}
-	return s.exclusively(ctx, id, func(ctx context.Context, e *live) error {
-		_, err := s.putToSleep(ctx, e, reason)
+	var unsaved string
+	err := s.exclusively(ctx, id, func(ctx context.Context, e *live) (err error) {
+		_, unsaved, err = s.putToSleep(ctx, e, reason)
 		return err
 	})
+	if err != nil {
+		return "", err // it may go on, and write to unsaved
+	}
+	return unsaved, nil
 }
 
 // Delete puts a session to sleep, from whatever state, and then removes it, with what
@@ -54,7 +66,7 @@ func (s *Service) DeleteUnsaved(ctx context.Context, id string) error { return s
 func (s *Service) delete(ctx context.Context, id string, forced bool) error {
 	return s.exclusively(ctx, id, func(ctx context.Context, e *live) error {
 		for {
-			r, err := s.putToSleep(ctx, e, "deleted")
+			r, _, err := s.putToSleep(ctx, e, "deleted")
 			if err != nil {
 				return err
 			}
@@ -144,38 +156,38 @@ func (s *Service) exclusively(ctx context.Context, id string, fn func(context.Co
 }
 
 // putToSleep ends the session's container, if it has one, after its work was saved,
-// and returns the record as it is then. Another edge that is at work on the session is
+// and returns the record as it is then, and what SleepTold says. Another edge that is at work on the session is
 // asked to see to it, and waited for.
-func (s *Service) putToSleep(ctx context.Context, e *live, reason string) (Record, error) {
+func (s *Service) putToSleep(ctx context.Context, e *live, reason string) (Record, string, error) {
 	began := time.Now()
 	for wait := pollFirst; ; wait = min(2*wait, pollMost) {
-		r, err := s.tryToSleep(ctx, e, reason)
+		r, unsaved, err := s.tryToSleep(ctx, e, reason)
 		faster := errors.Is(err, errLeaseLost) || errors.Is(err, ErrTransition) // another edge
 		if !faster && !errors.Is(err, ErrConflict) {
-			return r, err
+			return r, unsaved, err
 		}
 		if time.Since(began) > sleepPatience {
-			return r, fmt.Errorf("%w: another edge is at work on the session, and has not put it to sleep within %s: %w", ErrConflict, sleepPatience, err)
+			return r, "", fmt.Errorf("%w: another edge is at work on the session, and has not put it to sleep within %s: %w", ErrConflict, sleepPatience, err)
 		}
 		if err := sleep(ctx, wait); err != nil {
-			return r, err
+			return r, "", err
 		}
 	}
 }
 
 // tryToSleep is putToSleep, but waits for no other edge: errLeaseLost, ErrTransition or
 // ErrConflict if one is at work.
-func (s *Service) tryToSleep(ctx context.Context, e *live, reason string) (Record, error) {
+func (s *Service) tryToSleep(ctx context.Context, e *live, reason string) (Record, string, error) {
 	r, err := s.get(ctx, e.id)
 	if err != nil {
-		return r, err
+		return r, "", err
 	}
 	e.publish(r)
 	if !r.HoldsSlot() {
-		return r, nil
+		return r, "", nil
 	}
 	if s.runner == nil {
-		return r, ErrNoRunner
+		return r, "", ErrNoRunner
 	}
 	h := newHeld(s, e, r, time.Now())
 	switch r.Status {
@@ -188,7 +200,7 @@ func (s *Service) tryToSleep(ctx context.Context, e *live, reason string) (Recor
 	default:
 		if err = s.takeOver(ctx, h); errors.Is(err, ErrConflict) && r.Status == StatusInitializing && !r.SleepWanted {
 			if werr := h.apply(ctx, Event{Kind: EventUnwake}); werr != nil {
-				return r, werr
+				return r, "", werr
 			}
 		}
 		if err == nil {
@@ -200,7 +212,7 @@ func (s *Service) tryToSleep(ctx context.Context, e *live, reason string) (Recor
 	if errors.Is(err, errCalledOff) { // nobody can have come, so it was not able to
 		err = fmt.Errorf("%w: %w", ErrNotSaved, err)
 	}
-	return h.record(), err
+	return h.record(), h.unsaved, err
 }
 
 // sleepActive puts an active session to sleep, whatever goes on in it.

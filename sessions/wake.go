@@ -23,9 +23,46 @@ func (s *Service) Wake(ctx context.Context, id string) (View, error) {
 	return s.wake(ctx, id, wishWake)
 }
 
-// WakeNow is Wake, but does not heed the back-off: for a person who asks to try again.
+// WakeNow is Wake, but does not heed the back-off, and makes sure that the container of
+// an active session answers: for a person who asks to try again.
 func (s *Service) WakeNow(ctx context.Context, id string) (View, error) {
+	if err := s.probe(ctx, id); err != nil {
+		return View{}, err
+	}
 	return s.wake(ctx, id, wishWakeNow)
+}
+
+// probe has a session's route dropped whose container does not answer, and returns when
+// it is known what became of it. Its error is ctx's.
+func (s *Service) probe(ctx context.Context, id string) error {
+	e, ok := s.holdKnown(id)
+	if !ok {
+		return nil
+	}
+	defer s.release(e)
+	e.mu.Lock()
+	route, r, routed := e.route, e.record, e.routed
+	e.mu.Unlock()
+	if !routed || r.Start == nil || r.Epoch != route.Epoch {
+		return nil
+	}
+	err := s.containers.serves(ctx, route.Address, r.Start.Token)
+	if err == nil || bootapi.Exhausted(err) || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	s.Lost(route, err)
+	e.mu.Lock()
+	o := e.op
+	e.mu.Unlock()
+	if o == nil || o.kind != opSettle {
+		return nil // the wake waits for it
+	}
+	select {
+	case <-o.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (s *Service) wake(ctx context.Context, id string, w wish) (View, error) {
