@@ -76,7 +76,7 @@ func TestAdminClientsRefusals(t *testing.T) {
 	require.Equal(t, http.StatusOK, e.admin(http.MethodPut, "clients/b", variant("b", "", ""), nil, nil).Code)
 	one := int64(1)
 	five := int64(5)
-	stale := adminError{Error: `client "b" is at version 1, not 5: somebody changed it since; read it again`, Stored: &one, Expected: &five}
+	stale := adminError{Error: `client "b" is at version 1, not 5: it was deleted and made anew, or never had that version; read it again`, Stored: &one, Expected: &five}
 	for name, test := range map[string]struct {
 		method, path, body string
 		header             http.Header

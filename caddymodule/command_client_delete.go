@@ -42,7 +42,7 @@ func runClientDelete(ctx context.Context, c *cli, args []string) error {
 
 // addIfVersion adds the flag --if-version, which offers the stored version to the shell.
 func addIfVersion(cmd *cobra.Command) {
-	cmd.Flags().Int64("if-version", 0, "only if this version is stored (0: a row of the older tools)")
+	cmd.Flags().Var(new(versionFlag), "if-version", "only if this version is stored (0: a row of the older tools)")
 	completeFlag(cmd, "if-version", func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) != 1 || cmd.Name() != "delete" {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -72,9 +72,31 @@ func ifVersion(cmd *cobra.Command) (int64, error) {
 	if !cmd.Flags().Changed("if-version") {
 		return configstore.AnyVersion, nil
 	}
-	version, err := cmd.Flags().GetInt64("if-version")
-	if err == nil && version < 0 {
-		err = errors.New("--if-version: must not be negative")
+	version, ok := cmd.Flags().Lookup("if-version").Value.(*versionFlag)
+	if !ok {
+		return 0, errors.New("--if-version: is no version")
 	}
-	return version, err
+	return int64(*version), nil
+}
+
+// versionFlag is a version in a flag.
+type versionFlag int64
+
+// String is the number.
+func (v *versionFlag) String() string { return strconv.FormatInt(int64(*v), 10) }
+
+// Type is what stands for it in the help.
+func (*versionFlag) Type() string { return "version" }
+
+// Set reads it.
+func (v *versionFlag) Set(text string) error {
+	n, err := strconv.ParseInt(text, 10, 64)
+	switch {
+	case err != nil:
+		return errors.New("must be a number")
+	case n < 0:
+		return errors.New("must not be negative")
+	}
+	*v = versionFlag(n)
+	return nil
 }

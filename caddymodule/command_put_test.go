@@ -80,6 +80,10 @@ func TestPutIfVersion(t *testing.T) {
 	require.ErrorContains(t, err, "the version of one client, and there are 2")
 	_, err = put(acme, "--if-version", "-3")
 	require.ErrorContains(t, err, "must not be negative")
+	_, err = put(acme, "--if-version", "abc")
+	require.ErrorContains(t, err, `"--if-version" flag: must be a number`)
+	_, err = put(acme, "--if-version", "9")
+	require.EqualError(t, err, `client "acme" is at version 2, not 9: it was deleted and made anew, or never had that version; read it again`)
 
 	_, _, err = c.run("", "client", "delete", "acme", "--if-version", "1")
 	require.ErrorContains(t, err, `client "acme" is at version 2, not 1`)

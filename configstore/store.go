@@ -48,6 +48,9 @@ func (e *ConflictError) Error() string {
 	if e.Have == e.Expect {
 		return fmt.Sprintf("client %q is still at version %d, but another tool changed it since; read it again", e.ClientID, e.Have)
 	}
+	if e.Have < e.Expect {
+		return fmt.Sprintf("client %q is at version %d, not %d: it was deleted and made anew, or never had that version; read it again", e.ClientID, e.Have, e.Expect)
+	}
 	return fmt.Sprintf("client %q is at version %d, not %d: somebody changed it since; read it again", e.ClientID, e.Have, e.Expect)
 }
 
