@@ -34,23 +34,28 @@ somebody opens it.`
 	create.Flags().String("thread", "", "the editing thread, which is also the git branch (default: a new one)")
 	create.ValidArgsFunction = completeClients
 
-	wake := command("wake ID", "Wakes a session and waits until its site answers", "", cobra.ExactArgs(1), runSessionWake)
+	wake := command("wake ID", "Wakes a session and waits until its site answers",
+		"  caddy webordinary session wake iw5bsddyfmaasdds4nxrrrz5vg", cobra.ExactArgs(1), runSessionWake)
 	wake.Long = "Wakes a session, shows its progress, and waits until its site answers.\nIt needs a running edge. Ctrl-C stops the waiting, not the wake."
 
-	del := command("delete ID", "Saves a session's work, stops its container, and forgets the session", "", cobra.ExactArgs(1), runSessionDelete)
+	del := command("delete ID", "Saves a session's work, stops its container, and forgets the session",
+		"  caddy webordinary session delete iw5bsddyfmaasdds4nxrrrz5vg", cobra.ExactArgs(1), runSessionDelete)
 	del.Long = `Saves a session's work, stops its container, and forgets the session; its branch stays.
 
 Where work may be unsaved, as after a crash, it does not: a wake saves that work.`
 	del.Flags().Bool("force", false, "delete it even if its work may be unsaved; what is unsaved stays where it is")
 
 	group(cmd)
-	list := command("list [CLIENT]", "Lists sessions, of one client or of all", "", cobra.MaximumNArgs(1), runSessionList)
+	list := command("list [CLIENT]", "Lists sessions, of one client or of all",
+		"  caddy webordinary session list\n  caddy webordinary session list amelia --json", cobra.MaximumNArgs(1), runSessionList)
 	list.ValidArgsFunction = completeClients
 	cmd.AddCommand(
 		create, list,
-		command("get ID", "Prints a session", "", cobra.ExactArgs(1), runSessionGet),
+		command("get ID", "Prints a session",
+			"  caddy webordinary session get iw5bsddyfmaasdds4nxrrrz5vg\n  caddy webordinary session get iw5bsddyfmaasdds4nxrrrz5vg --json", cobra.ExactArgs(1), runSessionGet),
 		wake,
-		command("sleep ID", "Saves a session's work and stops its container; needs a running edge", "", cobra.ExactArgs(1), runSessionSleep),
+		command("sleep ID", "Saves a session's work and stops its container; needs a running edge",
+			"  caddy webordinary session sleep iw5bsddyfmaasdds4nxrrrz5vg", cobra.ExactArgs(1), runSessionSleep),
 		del,
 		sessionImportCommand(),
 	)
@@ -234,6 +239,11 @@ func (c *cli) printSession(s sessionInfo) error {
 			[]string{"failed at", fmt.Sprintf("%s, %d in a row", s.Failure.At.Format(time.RFC3339), s.Failure.Attempts)})
 		for line := range strings.Lines(strings.TrimSpace(s.Failure.Detail)) {
 			rows = append(rows, []string{"detail", printable(line)})
+		}
+		// What failed earlier is not the site's.
+		inSite := s.Failure.Phase == bootapi.PhaseInstalling || s.Failure.Phase == bootapi.PhaseBuilding
+		if inSite && !s.Failure.Retryable {
+			rows = append(rows, []string{"mend it", fmt.Sprintf("on the branch %s, then: caddy webordinary session wake %s", s.EditBranch, s.SessionID)})
 		}
 	}
 	return c.printTable(rows)
