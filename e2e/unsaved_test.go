@@ -75,3 +75,19 @@ func TestSleepSaysThatTheRemoteRefused(t *testing.T) {
 	assert.Equal(t, 1, r.Code)
 	assert.Contains(t, r.Err, ".bundle")
 }
+
+func TestOrderlyStopIsNoLoss(t *testing.T) {
+	parallel(t)
+	e := harness.New(t, harness.Options{})
+	site := e.NewSite("amelia", harness.SiteOptions{})
+	e.Start()
+	session := e.CreateSession(site)
+	session.Open()
+	edit(t, session, "edited")
+	e.Interrupt()
+	requireSaved(t, site, session, "edited")
+	e.Start()
+	assert.Contains(t, session.Open().Body, "edited")
+	assert.NotContains(t, e.Log.String(), "container was lost")
+	assert.Contains(t, e.Log.String(), "container had ended in order")
+}

@@ -43,6 +43,9 @@ type Container struct {
 	// Ending: it runs, but saves its work and ends, because the process that it was tied
 	// to is gone or because it was told to. It gets no more requests.
 	Ending bool
+	// InOrder: it is not running, and is known to have ended with its work saved. A runner
+	// that cannot tell leaves it out.
+	InOrder bool
 	// Reason says in words why it is not running, or not yet; may be empty.
 	Reason string
 }

@@ -222,14 +222,23 @@ func (s *Service) lose(ctx context.Context, h *held) error {
 	if err := h.apply(ctx, Event{Kind: EventDrain, Holder: s.edge}); err != nil {
 		return err
 	}
+	inOrder := false // as where the edge that started it was stopped
 	err := h.leased(ctx, func(ctx context.Context) error {
+		asking, cancel := context.WithTimeout(ctx, describeTimeout)
+		c, err := s.runner.Describe(asking, h.record().Container)
+		cancel()
+		inOrder = err == nil && c.InOrder
 		// To be sure that nothing of it is left, before the slot is free.
 		if err := s.stopSurely(ctx, h.record(), "lost"); err != nil {
 			return err
 		}
 		return h.apply(ctx, Event{Kind: EventLost})
 	})
-	if err == nil {
+	switch {
+	case err != nil:
+	case inOrder:
+		s.logger(h.record()).Info("session's container had ended in order")
+	default:
 		h.unsaved = "its container was lost: what it had not saved is in the workspace, and is saved at the next wake"
 		s.logger(h.record()).Warn("session's container was lost")
 	}

@@ -53,7 +53,7 @@ func (s state) ref() string { return refPrefix + s.SessionID + ":" + strconv.For
 // formerContainer is the container as one that this process did not start, or that has
 // ended. It has no address: what is left of its life it saves, and serves nobody.
 func (s state) formerContainer() sessions.Container {
-	c := sessions.Container{Ref: s.ref(), SessionID: s.SessionID, Epoch: s.Epoch, Reason: s.Reason}
+	c := sessions.Container{Ref: s.ref(), SessionID: s.SessionID, Epoch: s.Epoch, Reason: s.Reason, InOrder: s.Ended && !s.Unsaved}
 	switch {
 	case s.alive():
 		c.Running, c.Ending, c.Reason = true, true, "the edge that started it is gone: it saves its work and ends"
