@@ -25,18 +25,20 @@ func TestTokenForHTTPS(t *testing.T) {
 		},
 		Env: []string{"DEPLOY_KEY_AMELIA=" + token + "\n", "SSL_CERT_FILE=" + server.CA, "GIT_SSL_CAINFO=" + server.CA},
 	})
+	var sites []*harness.Site
 	for id, key := range map[string]string{"amelia": "env:DEPLOY_KEY_AMELIA", "bramble": "oauth2:" + token} {
-		site := e.NewSite(id, harness.SiteOptions{
+		sites = append(sites, e.NewSite(id, harness.SiteOptions{
 			Build: "console.log(JSON.stringify(process.env)); fs.mkdirSync('dist', { recursive: true }); fs.writeFileSync('dist/env.json', JSON.stringify(process.env));",
 			Client: func(c map[string]any) {
 				repository := section(c, "repository")
 				repository["url"] = server.URL + strings.TrimPrefix(repository["url"].(string), "file://")
 				repository["deployKey"] = key
 			},
-		})
-		if id == "amelia" {
-			e.Start()
-		}
+		}))
+	}
+	e.Start()
+	for _, site := range sites {
+		id := site.ID
 		s := e.CreateSession(site)
 		assert.Contains(t, s.Open().Body, "content of "+id)
 		environment := e.Do(s.Fetch("/env.json"))
